@@ -1,0 +1,1 @@
+"""Simulation-first digital twin of Kubernetes Services on OVN/OVS with DPU and SmartNIC offload."""

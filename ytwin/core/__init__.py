@@ -1,0 +1,1 @@
+"""The ground floor: errors, the one diff, printable tables. Knows nothing about OVN or Kubernetes."""

@@ -1,0 +1,1 @@
+"""The ycloud-cni: what each node must be told, as a value. Pure."""

@@ -1,0 +1,49 @@
+"""NodeConfig: the node's share of a topology, exactly as a deployer applies it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from frozendict import frozendict
+
+
+@dataclass(frozen=True, slots=True)
+class HostRoute:
+    """A route in the node's own (host) network namespace; `device` is the OVS internal port."""
+
+    prefix: str
+    via: str
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A workload, or the node's own internal port, plugged into br-int: `iface_id` is the Logical_Switch_Port's name."""
+
+    iface_id: str
+    kind: str
+    """Pod, VirtualMachine, BareMetal, VNicIP, Node."""
+    namespace: str
+    name: str
+    mac: str
+    addresses: tuple[str, ...]
+    """"IP/LEN", IPv4 before IPv6."""
+    gateways: tuple[str, ...]
+    """Default gateways inside the workload, one per family; empty for kind Node, whose routes are host routes."""
+    mtu: int
+
+
+@dataclass(frozen=True, slots=True)
+class NodeConfig:
+    """`ovs_on` is "host" or "card" (a DPU runs OVS itself)."""
+
+    node: str
+    ovs_on: str
+    card: str
+    """none, SmartNIC or DPU."""
+    external_ids: frozendict[str, str]
+    """Open_vSwitch.external_ids: system-id, ovn-encap-type, ovn-encap-ip, ovn-bridge-mappings, ..."""
+    other_config: frozendict[str, str]
+    """Open_vSwitch.other_config, e.g. hw-offload=true."""
+    attachments: tuple[Attachment, ...]
+    routes: tuple[HostRoute, ...]

@@ -1,0 +1,1 @@
+"""The ycloud-controller: a reconciled Snapshot in, OVN Northbound rows out. Pure."""

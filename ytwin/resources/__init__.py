@@ -1,0 +1,1 @@
+"""Kubernetes-shaped input: frozen kinds, a strict codec whose errors name file, line and field, and the Snapshot."""

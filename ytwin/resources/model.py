@@ -1,0 +1,461 @@
+"""The kinds a topology is written in: Kubernetes-shaped, frozen, camelCase on the outside.
+
+`iaas.yusur.io/v1` is the article's group; where kube-ovn has the same thing its field names are used. Only what the twin
+reads is modelled; which further fields of core kinds are accepted and ignored is decided in `codec`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from frozendict import frozendict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+YUSUR = "iaas.yusur.io/v1"
+KUBE_OVN = "kubeovn.io/v1"
+CORE = "v1"
+DISCOVERY = "discovery.k8s.io/v1"
+
+Labels = Annotated[frozendict[str, str], BeforeValidator(lambda v: frozendict(v or {}))]
+Protocol = Literal["TCP", "UDP", "SCTP"]
+
+
+class Model(BaseModel):
+    """Strict: a field that is not named here is an error that says where it stands."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        alias_generator=to_camel,
+        populate_by_name=True,
+        arbitrary_types_allowed=True,
+    )
+
+
+class Metadata(Model):
+    name: str
+    namespace: str = ""
+    labels: Labels = frozendict()
+    annotations: Labels = frozendict()
+
+
+class Resource(Model):
+    """`KIND`, `API_VERSIONS` and `NAMESPACED` are the class's own; the codec registers subclasses by them."""
+
+    KIND: ClassVar[str]
+    API_VERSIONS: ClassVar[tuple[str, ...]] = (YUSUR,)
+    NAMESPACED: ClassVar[bool] = False
+
+    metadata: Metadata
+
+    @property
+    def name(self) -> str:
+        return self.metadata.name
+
+    @property
+    def namespace(self) -> str:
+        return self.metadata.namespace
+
+
+# --- network -----------------------------------------------------------------------------------------------------------
+
+
+class VpcStaticRoute(Model):
+    """kube-ovn's: `policy` is policyDst (default) or policySrc."""
+
+    cidr: str
+    next_hop_ip: Annotated[str, Field(alias="nextHopIP")]
+    policy: Literal["policyDst", "policySrc", ""] = "policyDst"
+    route_table: str = ""
+
+
+class VpcPolicyRoute(Model):
+    """kube-ovn's: `match` in OVN's language; `nextHopIP` with action reroute."""
+
+    priority: int
+    match: str
+    action: Literal["allow", "drop", "reroute"]
+    next_hop_ip: Annotated[str, Field(alias="nextHopIP")] = ""
+
+
+class VpcSpec(Model):
+    namespaces: tuple[str, ...] = ()
+    """Namespaces whose Pods live here when they name no Subnet."""
+    default_subnet: str = ""
+    static_routes: tuple[VpcStaticRoute, ...] = ()
+    policy_routes: tuple[VpcPolicyRoute, ...] = ()
+
+
+class Vpc(Resource):
+    """An isolated network: one logical router. The default VPC (ClusterNetwork.defaultVpc) exists even if not written."""
+
+    KIND = "Vpc"
+    API_VERSIONS = (YUSUR, KUBE_OVN)
+    spec: VpcSpec = VpcSpec()
+
+
+class SubnetSpec(Model):
+    vpc: str = ""
+    """Empty: the default VPC."""
+    protocol: Literal["IPv4", "IPv6", "Dual", ""] = ""
+    cidr_block: str
+    """One CIDR, or "v4,v6" for dual stack."""
+    gateway: str = ""
+    """One address per CIDR, "v4,v6"; empty: the first host address."""
+    exclude_ips: tuple[str, ...] = ()
+    namespaces: tuple[str, ...] = ()
+    default: bool = False
+    mtu: int = 0
+
+
+class Subnet(Resource):
+    """One logical switch of a Vpc."""
+
+    KIND = "Subnet"
+    API_VERSIONS = (YUSUR, KUBE_OVN)
+    spec: SubnetSpec
+
+
+class ClusterNetworkSpec(Model):
+    """What is said once for the whole cluster. CIDRs: "v4" or "v4,v6"."""
+
+    service_cidr: Annotated[str, Field(alias="serviceCIDR")] = "10.96.0.0/12,fd00:10:96::/112"
+    join_cidr: Annotated[str, Field(alias="joinCIDR")] = "100.64.0.0/16,fd00:100:64::/112"
+    transit_cidr: Annotated[str, Field(alias="transitCIDR")] = "100.88.0.0/16,fd00:100:88::/96"
+    """Where transit switches take their networks from."""
+    default_vpc: str = "ovn-cluster"
+    mtu: int = 1400
+    """Of workload interfaces: the underlay's 1500 less 100 for Geneve, kube-ovn's constant."""
+    datapath: Literal["netdev", "system"] = "system"
+    """OVS datapath type of every node that does not say otherwise."""
+
+
+class ClusterNetwork(Resource):
+    """At most one, named "cluster"."""
+
+    KIND = "ClusterNetwork"
+    spec: ClusterNetworkSpec = ClusterNetworkSpec()
+
+
+class EipGatewaySpec(Model):
+    """The article's eipGateway: a router between the outside and the EIPs.
+
+    The outside must route every pool to the uplink address (`uplink`), and `gateway` is the outside's own address on that
+    network. `nodes` are the gateway chassis, most preferred first.
+    """
+
+    nodes: tuple[str, ...]
+    network_name: str = "external"
+    """Physical network name: localnet and ovn-bridge-mappings."""
+    vlan: int | None = None
+    cidr_block: str
+    """Of the network between outside and eipGateway; "v4" or "v4,v6"."""
+    uplink: str
+    """eipGateway's own addresses there, one per CIDR."""
+    gateway: str
+    """The outside router's addresses there, one per CIDR; the `outside` client of checks sits there."""
+    pools: tuple[str, ...]
+    """CIDRs or ranges "a-b" to take EIPs from; both families in one list."""
+
+
+class EipGateway(Resource):
+    KIND = "EipGateway"
+    spec: EipGatewaySpec
+
+
+class NetworkCardSpec(Model):
+    node: str
+    type: Literal["none", "SmartNIC", "DPU"] = "none"
+    """none: a plain NIC; SmartNIC: OVS on the host, flows offloaded; DPU: OVS on the card's own cores."""
+    model: str = ""
+    ports: int = 1
+    port_speed_gbps: float = 25.0
+    hw_offload: bool = True
+
+
+class NetworkCard(Resource):
+    """What sits in a node; a node without one has type none."""
+
+    KIND = "NetworkCard"
+    spec: NetworkCardSpec
+
+
+# --- core kinds --------------------------------------------------------------------------------------------------------
+
+
+class NodeAddress(Model):
+    type: str
+    address: str
+
+
+class NodeStatus(Model):
+    addresses: tuple[NodeAddress, ...] = ()
+
+
+class Node(Resource):
+    """A chassis. Its underlay address is status.addresses[InternalIP], or annotation `iaas.yusur.io/encap-ip`."""
+
+    KIND = "Node"
+    API_VERSIONS = (CORE,)
+    status: NodeStatus = NodeStatus()
+
+
+class ContainerPort(Model):
+    name: str = ""
+    container_port: int
+    protocol: Protocol = "TCP"
+
+
+class Container(Model):
+    name: str = ""
+    ports: tuple[ContainerPort, ...] = ()
+
+
+class PodSpec(Model):
+    node_name: str = ""
+    host_network: bool = False
+    containers: tuple[Container, ...] = ()
+
+
+class PodIP(Model):
+    ip: str
+
+
+class PodStatus(Model):
+    pod_ip: Annotated[str, Field(alias="podIP")] = ""
+    pod_ips: Annotated[tuple[PodIP, ...], Field(alias="podIPs")] = ()
+
+
+class Pod(Resource):
+    """Subnet and address: kube-ovn's annotations `ovn.kubernetes.io/{logical_switch,ip_address,mac_address}`,
+    else status.podIPs, else the namespace's Subnet and a stable allocation."""
+
+    KIND = "Pod"
+    API_VERSIONS = (CORE,)
+    NAMESPACED = True
+    spec: PodSpec = PodSpec()
+    status: PodStatus = PodStatus()
+
+
+class ServicePort(Model):
+    name: str = ""
+    protocol: Protocol = "TCP"
+    port: Annotated[int, Field(ge=1, le=65535)]
+    target_port: int | str | None = None
+    """Number, or a named port of the backend; none: the same as `port`."""
+    node_port: int | None = None
+
+
+class ClientIPConfig(Model):
+    timeout_seconds: Annotated[int, Field(ge=1, le=65535)] = 10800
+
+
+class SessionAffinityConfig(Model):
+    client_ip: Annotated[ClientIPConfig, Field(alias="clientIP")] = ClientIPConfig()
+
+
+class ServiceSpec(Model):
+    type: Literal["ClusterIP", "LoadBalancer"] = "ClusterIP"
+    cluster_ip: Annotated[str, Field(alias="clusterIP")] = ""
+    cluster_ips: Annotated[tuple[str, ...], Field(alias="clusterIPs")] = ()
+    load_balancer_ip: Annotated[str, Field(alias="loadBalancerIP")] = ""
+    external_ips: Annotated[tuple[str, ...], Field(alias="externalIPs")] = ()
+    ports: tuple[ServicePort, ...] = ()
+    selector: Labels = frozendict()
+    session_affinity: Literal["None", "ClientIP"] = "None"
+    session_affinity_config: SessionAffinityConfig | None = None
+
+
+class Service(Resource):
+    """What the yusurService-controller writes for the ycloud-controller. A Service of the input with the name of a YusurService
+    tells the addresses already given to it; one without is refused, because its VPC is not said."""
+
+    KIND = "Service"
+    API_VERSIONS = (CORE,)
+    NAMESPACED = True
+    spec: ServiceSpec = ServiceSpec()
+
+
+class ObjectReference(Model):
+    kind: str = ""
+    namespace: str = ""
+    name: str = ""
+
+
+class EndpointAddress(Model):
+    ip: str
+    target_ref: ObjectReference | None = None
+    node_name: str = ""
+
+
+class EndpointPort(Model):
+    name: str = ""
+    port: int
+    protocol: Protocol = "TCP"
+
+
+class EndpointSubset(Model):
+    addresses: tuple[EndpointAddress, ...] = ()
+    not_ready_addresses: tuple[EndpointAddress, ...] = ()
+    ports: tuple[EndpointPort, ...] = ()
+
+
+class Endpoints(Resource):
+    KIND = "Endpoints"
+    API_VERSIONS = (CORE,)
+    NAMESPACED = True
+    subsets: tuple[EndpointSubset, ...] = ()
+
+
+class SliceConditions(Model):
+    ready: bool | None = None
+
+
+class SliceEndpoint(Model):
+    addresses: tuple[str, ...]
+    conditions: SliceConditions = SliceConditions()
+    target_ref: ObjectReference | None = None
+    node_name: str = ""
+
+
+class EndpointSlice(Resource):
+    """Accepted as an observation; label `kubernetes.io/service-name` names its Service."""
+
+    KIND = "EndpointSlice"
+    API_VERSIONS = (DISCOVERY,)
+    NAMESPACED = True
+    address_type: Literal["IPv4", "IPv6", "FQDN"] = "IPv4"
+    endpoints: tuple[SliceEndpoint, ...] = ()
+    ports: tuple[EndpointPort, ...] = ()
+
+
+# --- workloads of the IaaS ---------------------------------------------------------------------------------------------
+
+
+class WorkloadSpec(Model):
+    """Where a VM, bare-metal server or virtual NIC is attached."""
+
+    node: str
+    """The chassis whose card it hangs on."""
+    subnet: str
+    ip_address: str = ""
+    """"v4" or "v4,v6"; empty: a stable allocation."""
+    mac_address: str = ""
+    ports: tuple[ContainerPort, ...] = ()
+    """Named ports, for a Service's named targetPort."""
+
+
+class VirtualMachine(Resource):
+    KIND = "VirtualMachine"
+    NAMESPACED = True
+    spec: WorkloadSpec
+
+
+class BareMetal(Resource):
+    KIND = "BareMetal"
+    NAMESPACED = True
+    spec: WorkloadSpec
+
+
+class VNicIP(Resource):
+    KIND = "VNicIP"
+    NAMESPACED = True
+    spec: WorkloadSpec
+
+
+# --- the Service -------------------------------------------------------------------------------------------------------
+
+BackendKind = Literal["Pod", "VirtualMachine", "BareMetal", "VNicIP"]
+
+
+class YusurServicePort(ServicePort):
+    """A ServicePort; `name` is required when there are several."""
+
+
+class Balancing(Model):
+    """What OVN really has. `dpHash`: a group with dp_hash, shares predictable, one more recirculation per new connection.
+    `hash`: deterministic over `selectionFields` (the default, over ipSrc, ipDst, tpSrc, tpDst: see ARCHITECTURE.md)."""
+
+    algorithm: str = "hash"
+    selection_fields: tuple[str, ...] = ()
+    on_unsupported: Literal["refuse", "nearest"] = "refuse"
+    """What to do with an algorithm OVN lacks (roundRobin, leastConnections, ...)."""
+    reject: bool = False
+    """Answer with TCP RST / ICMP unreachable when no backend is healthy, instead of dropping."""
+
+
+class ProbeTemplate(Model):
+    """What every backend's NetworkProbe is made from."""
+
+    protocol: Literal["TCP", "UDP", "ICMP"] = "TCP"
+    period_seconds: Annotated[int, Field(ge=1)] = 5
+    timeout_seconds: Annotated[int, Field(ge=1)] = 3
+    success_threshold: Annotated[int, Field(ge=1)] = 1
+    failure_threshold: Annotated[int, Field(ge=1)] = 3
+
+
+class YusurServiceSpec(Model):
+    type: Literal["ClusterIP", "LoadBalancer"] = "ClusterIP"
+    scope: Literal["vpc", "cluster"] = "vpc"
+    """vpc: clients of the VPC. cluster: also clients on the nodes; the default VPC only (scenario 2)."""
+    vpc: str = ""
+    vpcs: tuple[str, ...] = ()
+    """Several VPCs: scenario 4, type LoadBalancer only. Empty vpc and vpcs: the default VPC."""
+    ports: Annotated[tuple[YusurServicePort, ...], Field(min_length=1)]
+    selector: Labels = frozendict()
+    backend_kinds: tuple[BackendKind, ...] = ("Pod", "VirtualMachine", "BareMetal", "VNicIP")
+    vnic_ips: Annotated[tuple[str, ...], Field(alias="vnicIPs")] = ()
+    """Addresses of virtual NICs that are backends whatever their labels."""
+    cluster_ip: Annotated[str, Field(alias="clusterIP")] = ""
+    """"v4" or "v4,v6"; empty: allocated."""
+    eip: str = ""
+    """"v4" or "v4,v6"; empty: allocated for type LoadBalancer."""
+    eip_gateway: str = ""
+    """Empty: the only EipGateway."""
+    session_affinity: Literal["None", "ClientIP"] = "None"
+    session_affinity_config: SessionAffinityConfig | None = None
+    balancing: Balancing = Balancing()
+    probe: ProbeTemplate = ProbeTemplate()
+
+
+class YusurServiceStatus(Model):
+    """Addresses already given; they never move."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True)
+    cluster_ip: Annotated[str, Field(alias="clusterIP")] = ""
+    eip: str = ""
+
+
+class YusurService(Resource):
+    KIND = "YusurService"
+    NAMESPACED = True
+    spec: YusurServiceSpec
+    status: YusurServiceStatus = YusurServiceStatus()
+
+
+class NetworkProbeSpec(Model):
+    service: str
+    """Name of the YusurService, same namespace."""
+    target: ObjectReference
+    address: str
+    port: int
+    protocol: Literal["TCP", "UDP", "ICMP"] = "TCP"
+    period_seconds: int = 5
+    timeout_seconds: int = 3
+    success_threshold: int = 1
+    failure_threshold: int = 3
+
+
+class NetworkProbeStatus(Model):
+    """`healthy` absent: no result yet, which counts as healthy (OVN's own monitor fails open the same way)."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True)
+    healthy: bool | None = None
+
+
+class NetworkProbe(Resource):
+    KIND = "NetworkProbe"
+    NAMESPACED = True
+    spec: NetworkProbeSpec
+    status: NetworkProbeStatus = NetworkProbeStatus()
