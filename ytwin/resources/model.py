@@ -225,6 +225,8 @@ class PodIP(Model):
 class PodStatus(Model):
     pod_ip: Annotated[str, Field(alias="podIP")] = ""
     pod_ips: Annotated[tuple[PodIP, ...], Field(alias="podIPs")] = ()
+    phase: str = ""
+    """Succeeded and Failed Pods hold no address any more; Pending ones may be on no node yet."""
 
 
 class Pod(Resource):

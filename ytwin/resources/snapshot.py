@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from ytwin.resources.model import ClusterNetwork, ClusterNetworkSpec, Metadata, Resource
 
 T = TypeVar("T", bound=Resource)
+R = TypeVar("R")
 
 
 class ObjectId(NamedTuple):
@@ -32,6 +33,7 @@ class Snapshot:
     """Valid objects; equal whatever order they arrived in."""
 
     objects: Mapping[ObjectId, Resource] = field(default_factory=dict)
+    _derived: dict[Callable[[Any], Any], Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def of(cls, resources: Iterable[Resource]) -> Snapshot:
@@ -57,6 +59,13 @@ class Snapshot:
     def with_objects(self, resources: Iterable[Resource]) -> Snapshot:
         """This snapshot with objects added or replaced."""
         return Snapshot.of([*self.objects.values(), *resources])
+
+    def once(self, function: Callable[[Snapshot], R]) -> R:
+        """`function(self)` of a pure, module-level function, computed once for this (immutable) snapshot."""
+        if function not in self._derived:
+            self._derived[function] = function(self)
+        result: R = self._derived[function]
+        return result
 
     @property
     def network(self) -> ClusterNetworkSpec:
