@@ -5,27 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar, cast
 
 from ytwin.resources.model import ClusterNetwork, ClusterNetworkSpec, Metadata, Resource
+from ytwin.resources.objects import ObjectId, Objects, Table, id_of
+
+__all__ = ["ObjectId", "Snapshot", "id_of"]
 
 T = TypeVar("T", bound=Resource)
 R = TypeVar("R")
-
-
-class ObjectId(NamedTuple):
-    """Kind, namespace ("" for cluster-scoped kinds) and name."""
-
-    kind: str
-    namespace: str
-    name: str
-
-    def __str__(self) -> str:
-        return "/".join(part for part in self if part)
-
-
-def id_of(resource: Resource) -> ObjectId:
-    return ObjectId(resource.KIND, resource.metadata.namespace, resource.metadata.name)
 
 
 @dataclass(frozen=True)
@@ -38,27 +26,31 @@ class Snapshot:
     @classmethod
     def of(cls, resources: Iterable[Resource]) -> Snapshot:
         """Objects sorted by id; the last of two with one id wins (kubectl apply)."""
-        by_id = {id_of(r): r for r in resources}
-        return cls({key: by_id[key] for key in sorted(by_id)})
+        return cls(Objects.of(resources))
 
     @cached_property
-    def _by_kind(self) -> dict[str, list[Resource]]:
-        kinds: dict[str, list[Resource]] = {}
-        for key, resource in self.objects.items():
-            kinds.setdefault(key.kind, []).append(resource)
-        return kinds
+    def _objects(self) -> Objects:
+        return self.objects if isinstance(self.objects, Objects) else Objects.of(self.objects.values())
+
+    def table(self, kind: str) -> Table:
+        """All objects of a kind as one value, which is the same object as long as `changed` leaves the kind alone."""
+        return self._objects.table(kind)
 
     def all(self, kind: type[T]) -> Iterator[T]:
         """Objects of a kind, sorted by namespace and name."""
-        return (r for r in self._by_kind.get(kind.KIND, ()) if isinstance(r, kind))
+        return iter(cast("list[T]", self.table(kind.KIND).values))  # a table holds one kind, a kind has one class
 
     def get(self, kind: type[T], name: str, namespace: str = "") -> T | None:
-        found = self.objects.get(ObjectId(kind.KIND, namespace, name))
+        found = self.table(kind.KIND).by_id.get(ObjectId(kind.KIND, namespace, name))
         return found if isinstance(found, kind) else None
 
     def with_objects(self, resources: Iterable[Resource]) -> Snapshot:
         """This snapshot with objects added or replaced."""
-        return Snapshot.of([*self.objects.values(), *resources])
+        return self.changed(resources)
+
+    def changed(self, put: Iterable[Resource], remove: Iterable[ObjectId] = ()) -> Snapshot:
+        """This snapshot with objects added or replaced and removed; what it does not touch is shared, not copied."""
+        return Snapshot(self._objects.changed(put, remove))
 
     def once(self, function: Callable[[Snapshot], R]) -> R:
         """`function(self)` of a pure, module-level function, computed once for this (immutable) snapshot."""
