@@ -1,0 +1,136 @@
+"""Load balancers as northd resolves them: VIPs, options, and which datapaths each is applied to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ytwin.core.errors import Unsupported
+from ytwin.northbound.rows import LoadBalancer
+from ytwin.northd.addresses import Addresses, Endpoint, parse_endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Vip:
+    """One VIP of a load balancer. `port` is "" if it has none; `backends_text` is the row's own text."""
+
+    ip: str
+    port: str
+    family: int
+    value: int
+    backends_text: str
+    has_backends: bool
+
+    @property
+    def text(self) -> str:
+        """ "IP:PORT", "[IP6]:PORT" or the address alone."""
+        if not self.port:
+            return self.ip
+        return f"{self.ip}:{self.port}" if self.family == 4 else f"[{self.ip}]:{self.port}"
+
+    def backends(self) -> tuple[Endpoint, ...]:
+        """The usable backends: same family as the VIP, with a port exactly if the VIP has one."""
+        return tuple(_backends(self.backends_text, self.family, bool(self.port)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Balancer:
+    """A Load_Balancer row, resolved. Compared by identity: one row, one object."""
+
+    row: LoadBalancer
+    source: str
+    vips: tuple[Vip, ...]
+    """In the order of their keys; a VIP that cannot be parsed is left out, as northd does with a warning."""
+    protocol: str
+    selection_fields: str
+    """As in `hash_fields="..."`; "" for dp_hash."""
+    event: bool
+    reject: bool
+    routable: bool
+    """`add_route`."""
+    skip_snat: bool
+    neighbor_responder: str
+    """reachable, all or none."""
+    affinity_timeout: int
+    """Seconds; 0: no affinity."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VipSet:
+    """Addresses of all VIPs applied to a router, each tuple sorted as text."""
+
+    v4: tuple[str, ...] = ()
+    v6: tuple[str, ...] = ()
+    v4_routable: tuple[str, ...] = ()
+    v6_routable: tuple[str, ...] = ()
+    v4_reachable: tuple[str, ...] = ()
+    """Those the router answers ARP for: in one of its networks, or neighbor_responder=all."""
+    v6_reachable: tuple[str, ...] = ()
+
+
+def _backends(text: str, family: int, with_port: bool) -> Iterable[Endpoint]:
+    for token in text.split(","):
+        backend = parse_endpoint(token)
+        if backend is not None and backend.family == family and bool(backend.port) == with_port:
+            yield backend
+
+
+def flag(options: object, name: str, default: bool = False) -> bool:
+    """A boolean option as smap_get_bool() reads it: only the other value's exact word (any case) changes the default."""
+    value = str(getattr(options, "get", dict[str, str]().get)(name, "")).lower()
+    return value != "false" if default else value == "true"
+
+
+def number(text: str | None, default: int = 0) -> int:
+    """An unsigned option as smap_get_uint() reads it; the default if it is no number."""
+    text = (text or "").strip()
+    return int(text) if text.isascii() and text.isdigit() else default
+
+
+def resolve_balancer(row: LoadBalancer) -> Balancer:
+    """Parse a Load_Balancer row as northd does."""
+    if flag(row.options, "template"):
+        raise Unsupported(f"{row.key}: options:template (per-chassis load balancer templates) is not modelled")
+    protocol = row.protocol if row.protocol in ("udp", "sctp") else "tcp"
+    vips: list[Vip] = []
+    for key in sorted(row.vips):
+        end = parse_endpoint(key)
+        if end is None:
+            continue
+        text = row.vips[key]
+        port = str(end.port) if end.port else ""
+        usable = any(True for _ in _backends(text, end.family, bool(port)))
+        vips.append(Vip(end.ip, port, end.family, end.value, text, usable))
+    mode = row.options.get("neighbor_responder", "reachable")
+    rename = {"tp_src": f"{row.protocol}_src", "tp_dst": f"{row.protocol}_dst"} if row.protocol else {}
+    return Balancer(
+        row=row,
+        source=str(row.key),
+        vips=tuple(vips),
+        protocol=protocol,
+        selection_fields=",".join(rename.get(field, field) for field in sorted(set(row.selection_fields))),
+        event=flag(row.options, "event"),
+        reject=flag(row.options, "reject"),
+        routable=flag(row.options, "add_route"),
+        skip_snat=flag(row.options, "skip_snat"),
+        neighbor_responder=mode if mode in ("reachable", "all", "none") else "reachable",
+        affinity_timeout=min(number(row.options.get("affinity_timeout")), 65535),
+    )
+
+
+def vip_set(balancers: tuple[Balancer, ...], networks: tuple[Addresses, ...]) -> VipSet:
+    """The VIP addresses of a router with these balancers and these ports' networks."""
+    every: dict[int, set[str]] = {4: set(), 6: set()}
+    routable: dict[int, set[str]] = {4: set(), 6: set()}
+    reachable: dict[int, set[str]] = {4: set(), 6: set()}
+    nets = {4: [net for port in networks for net in port.v4], 6: [net for port in networks for net in port.v6]}
+    for balancer in balancers:
+        mode = balancer.neighbor_responder
+        for vip in balancer.vips:
+            every[vip.family].add(vip.ip)
+            if balancer.routable:
+                routable[vip.family].add(vip.ip)
+            if mode == "all" or (mode == "reachable" and any(net.contains(vip.value) for net in nets[vip.family])):
+                reachable[vip.family].add(vip.ip)
+    texts = [tuple(sorted(group[family])) for group in (every, routable, reachable) for family in (4, 6)]
+    return VipSet(*texts)

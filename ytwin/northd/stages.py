@@ -1,0 +1,93 @@
+"""The stage table of OVN 23.03: for each stage its datapath kind, pipeline and table number.
+
+A member's name in lower case is OVN's own name of the stage. Numbers move with every OVN release; names rarely do.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from ytwin.logical.southbound import EGRESS, INGRESS
+
+SWITCH = "switch"
+ROUTER = "router"
+
+
+class Stage(Enum):
+    """One table of a logical pipeline."""
+
+    LS_IN_CHECK_PORT_SEC = (SWITCH, INGRESS, 0)
+    LS_IN_APPLY_PORT_SEC = (SWITCH, INGRESS, 1)
+    LS_IN_LOOKUP_FDB = (SWITCH, INGRESS, 2)
+    LS_IN_PUT_FDB = (SWITCH, INGRESS, 3)
+    LS_IN_PRE_ACL = (SWITCH, INGRESS, 4)
+    LS_IN_PRE_LB = (SWITCH, INGRESS, 5)
+    LS_IN_PRE_STATEFUL = (SWITCH, INGRESS, 6)
+    LS_IN_ACL_HINT = (SWITCH, INGRESS, 7)
+    LS_IN_ACL = (SWITCH, INGRESS, 8)
+    LS_IN_QOS_MARK = (SWITCH, INGRESS, 9)
+    LS_IN_QOS_METER = (SWITCH, INGRESS, 10)
+    LS_IN_LB_AFF_CHECK = (SWITCH, INGRESS, 11)
+    LS_IN_LB = (SWITCH, INGRESS, 12)
+    LS_IN_LB_AFF_LEARN = (SWITCH, INGRESS, 13)
+    LS_IN_PRE_HAIRPIN = (SWITCH, INGRESS, 14)
+    LS_IN_NAT_HAIRPIN = (SWITCH, INGRESS, 15)
+    LS_IN_HAIRPIN = (SWITCH, INGRESS, 16)
+    LS_IN_ACL_AFTER_LB = (SWITCH, INGRESS, 17)
+    LS_IN_STATEFUL = (SWITCH, INGRESS, 18)
+    LS_IN_ARP_RSP = (SWITCH, INGRESS, 19)
+    LS_IN_DHCP_OPTIONS = (SWITCH, INGRESS, 20)
+    LS_IN_DHCP_RESPONSE = (SWITCH, INGRESS, 21)
+    LS_IN_DNS_LOOKUP = (SWITCH, INGRESS, 22)
+    LS_IN_DNS_RESPONSE = (SWITCH, INGRESS, 23)
+    LS_IN_EXTERNAL_PORT = (SWITCH, INGRESS, 24)
+    LS_IN_L2_LKUP = (SWITCH, INGRESS, 25)
+    LS_IN_L2_UNKNOWN = (SWITCH, INGRESS, 26)
+
+    LS_OUT_PRE_ACL = (SWITCH, EGRESS, 0)
+    LS_OUT_PRE_LB = (SWITCH, EGRESS, 1)
+    LS_OUT_PRE_STATEFUL = (SWITCH, EGRESS, 2)
+    LS_OUT_ACL_HINT = (SWITCH, EGRESS, 3)
+    LS_OUT_ACL = (SWITCH, EGRESS, 4)
+    LS_OUT_QOS_MARK = (SWITCH, EGRESS, 5)
+    LS_OUT_QOS_METER = (SWITCH, EGRESS, 6)
+    LS_OUT_STATEFUL = (SWITCH, EGRESS, 7)
+    LS_OUT_CHECK_PORT_SEC = (SWITCH, EGRESS, 8)
+    LS_OUT_APPLY_PORT_SEC = (SWITCH, EGRESS, 9)
+
+    LR_IN_ADMISSION = (ROUTER, INGRESS, 0)
+    LR_IN_LOOKUP_NEIGHBOR = (ROUTER, INGRESS, 1)
+    LR_IN_LEARN_NEIGHBOR = (ROUTER, INGRESS, 2)
+    LR_IN_IP_INPUT = (ROUTER, INGRESS, 3)
+    LR_IN_UNSNAT = (ROUTER, INGRESS, 4)
+    LR_IN_DEFRAG = (ROUTER, INGRESS, 5)
+    LR_IN_LB_AFF_CHECK = (ROUTER, INGRESS, 6)
+    LR_IN_DNAT = (ROUTER, INGRESS, 7)
+    LR_IN_LB_AFF_LEARN = (ROUTER, INGRESS, 8)
+    LR_IN_ECMP_STATEFUL = (ROUTER, INGRESS, 9)
+    LR_IN_ND_RA_OPTIONS = (ROUTER, INGRESS, 10)
+    LR_IN_ND_RA_RESPONSE = (ROUTER, INGRESS, 11)
+    LR_IN_IP_ROUTING_PRE = (ROUTER, INGRESS, 12)
+    LR_IN_IP_ROUTING = (ROUTER, INGRESS, 13)
+    LR_IN_IP_ROUTING_ECMP = (ROUTER, INGRESS, 14)
+    LR_IN_POLICY = (ROUTER, INGRESS, 15)
+    LR_IN_POLICY_ECMP = (ROUTER, INGRESS, 16)
+    LR_IN_ARP_RESOLVE = (ROUTER, INGRESS, 17)
+    LR_IN_CHK_PKT_LEN = (ROUTER, INGRESS, 18)
+    LR_IN_LARGER_PKTS = (ROUTER, INGRESS, 19)
+    LR_IN_GW_REDIRECT = (ROUTER, INGRESS, 20)
+    LR_IN_ARP_REQUEST = (ROUTER, INGRESS, 21)
+
+    LR_OUT_CHK_DNAT_LOCAL = (ROUTER, EGRESS, 0)
+    LR_OUT_UNDNAT = (ROUTER, EGRESS, 1)
+    LR_OUT_POST_UNDNAT = (ROUTER, EGRESS, 2)
+    LR_OUT_SNAT = (ROUTER, EGRESS, 3)
+    LR_OUT_POST_SNAT = (ROUTER, EGRESS, 4)
+    LR_OUT_EGR_LOOP = (ROUTER, EGRESS, 5)
+    LR_OUT_DELIVERY = (ROUTER, EGRESS, 6)
+
+    def __init__(self, kind: str, pipeline: str, table: int) -> None:
+        self.kind = kind
+        self.pipeline = pipeline
+        self.table = table
+        self.label: str = self._name_.lower() if hasattr(self, "_name_") else ""
