@@ -1,1 +1,31 @@
-"""What should hold and what does: the matrix of clients x Services, isolation, lints. Pure."""
+"""What should hold and what does: the matrix of clients x Services, isolation, lints. Pure.
+
+`check` is the room's one door. Expectations come from the Kubernetes objects alone (`expect`), answers from the trace (`matrix`),
+so a mistake in the compiler cannot excuse itself.
+"""
+
+from __future__ import annotations
+
+from ytwin.northbound.rows import Northbound
+from ytwin.resources.snapshot import Snapshot
+from ytwin.trace.types import World
+from ytwin.verify.lints import lint
+from ytwin.verify.lints.context import LintContext
+from ytwin.verify.matrix import Progress, matrix
+from ytwin.verify.report import BackendResult, Cell, Finding, Report, Severity
+
+__all__ = ["BackendResult", "Cell", "Finding", "Report", "Severity", "check"]
+
+
+def check(
+    snapshot: Snapshot,
+    northbound: Northbound,
+    world: World,
+    exhaustive: bool = False,
+    progress: Progress | None = None,
+) -> Report:
+    """Matrix and lints of a reconciled Snapshot, the Northbound compiled from it and the World built from both.
+
+    `exhaustive` asks for every host as a client instead of one per kind, VPC, Subnet and chassis.
+    """
+    return Report(matrix(snapshot, world, exhaustive, progress), lint(LintContext(snapshot, northbound)))

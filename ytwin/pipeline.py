@@ -1,0 +1,68 @@
+"""The page to read first: every arrow from a topology file to an answer, one short function each.
+
+files -> Snapshot -> reconciled Snapshot -> Northbound + NodeConfigs -> Southbound -> World -> Conversation, Report
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from ytwin.controllers import reconcile
+from ytwin.core.memo import Memo
+from ytwin.logical.southbound import Southbound
+from ytwin.nodes import node_configs
+from ytwin.nodes.config import NodeConfig
+from ytwin.northbound import compile_northbound
+from ytwin.northbound.rows import Northbound
+from ytwin.northd import northd
+from ytwin.resources.codec import decode
+from ytwin.resources.snapshot import Snapshot
+from ytwin.trace.types import World
+from ytwin.trace.world import build_world
+from ytwin.verify import Report, check
+from ytwin.verify.matrix import Progress
+
+
+@dataclass(frozen=True)
+class Twin:
+    """Everything that follows from one topology; each field is made from those above it."""
+
+    snapshot: Snapshot
+    """Reconciled: Service, Endpoints and NetworkProbes are in it, and no address is open."""
+    northbound: Northbound
+    nodes: tuple[NodeConfig, ...]
+    southbound: Southbound
+    """Unbound: no port has a chassis yet."""
+    world: World
+
+
+def read(files: Mapping[str, str]) -> Snapshot:
+    """File name -> YAML text, to a valid Snapshot. InvalidInput carries every problem."""
+    return decode(files)
+
+
+def compile_rows(snapshot: Snapshot, memo: Memo | None = None) -> tuple[Snapshot, Northbound]:
+    """Run the controllers, then the ycloud-controller's compiler."""
+    reconciled = reconcile(snapshot, memo)
+    return reconciled, compile_northbound(reconciled, memo)
+
+
+def compile_flows(snapshot: Snapshot, memo: Memo | None = None) -> tuple[Snapshot, Northbound, Southbound]:
+    """`compile_rows`, then northd. Called again with the same Memo, it costs what changed."""
+    reconciled, northbound = compile_rows(snapshot, memo)
+    return reconciled, northbound, northd(northbound, memo)
+
+
+def build(snapshot: Snapshot, southbound: Southbound | None = None, down: Iterable[str] = ()) -> Twin:
+    """The whole twin. `southbound` replaces the compiled flows by those of a dump; `down` names nodes that are lost."""
+    reconciled, northbound = compile_rows(snapshot)
+    nodes = node_configs(reconciled, northbound)
+    flows = southbound if southbound is not None else northd(northbound)
+    world = build_world(reconciled, northbound, nodes, flows, tuple(down))
+    return Twin(reconciled, northbound, nodes, flows, world)
+
+
+def verify(twin: Twin, exhaustive: bool = False, progress: Progress | None = None) -> Report:
+    """The matrix of clients and Services, isolation, and lints."""
+    return check(twin.snapshot, twin.northbound, twin.world, exhaustive, progress)

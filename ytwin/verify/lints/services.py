@@ -1,0 +1,138 @@
+"""What a Service asks for, held against what OVN and the cards do with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ytwin.resources.addresses import canonical_dual, version_of
+from ytwin.resources.model import Endpoints, NetworkCard, Subnet, Vpc, YusurService
+from ytwin.resources.workload import vpcs_of_service
+from ytwin.verify.lints.context import LintContext
+from ytwin.verify.report import Finding, Severity
+
+DP_HASH_MIN_SLOTS = 16
+DP_HASH_MAX_SLOTS = 256
+
+
+def _name(service: YusurService) -> str:
+    return f"YusurService/{service.namespace}/{service.name}"
+
+
+def _ready(context: LintContext, service: YusurService) -> dict[int, list[str]]:
+    """Healthy backend addresses by IP version."""
+    found: dict[int, list[str]] = {4: [], 6: []}
+    endpoints = context.snapshot.get(Endpoints, service.name, service.namespace)
+    for subset in endpoints.subsets if endpoints is not None else ():
+        for address in subset.addresses:
+            found[version_of(address.ip)].append(address.ip)
+    return {version: sorted(set(ips)) for version, ips in found.items()}
+
+
+def _not_ready(context: LintContext, service: YusurService) -> list[str]:
+    endpoints = context.snapshot.get(Endpoints, service.name, service.namespace)
+    subsets = endpoints.subsets if endpoints is not None else ()
+    return sorted({address.ip for subset in subsets for address in subset.not_ready_addresses})
+
+
+def no_backend(context: LintContext) -> Iterator[Finding]:
+    """An address that nobody stands behind: dropped by lr/ls lb flows, or rejected."""
+    for service in context.snapshot.all(YusurService):
+        ready, dead = _ready(context, service), _not_ready(context, service)
+        for address in (*canonical_dual(service.status.cluster_ip), *canonical_dual(service.status.eip)):
+            if ready[version_of(address)]:
+                continue
+            family = f"IPv{version_of(address)}"
+            if any(version_of(ip) == version_of(address) for ip in dead):
+                message = f"{address}: no healthy {family} backend; the probes of all of them fail"
+                yield Finding("no-healthy-backend", Severity.ERROR, _name(service), message)
+            else:
+                message = f"{address}: the selector matches no {family} backend in {', '.join(vpcs_of_service(context.snapshot, service))}"
+                yield Finding("no-backend", Severity.ERROR, _name(service), message)
+
+
+def dp_hash_shares(backends: int) -> tuple[int, int]:
+    """(largest, smallest) number of slots a backend gets in a select group with dp_hash.
+
+    OVS takes the next power of two of the number of buckets, at least 16 and at most 256 slots, and shares them out by Webster's method, so equal
+    weights differ by at most one slot (ofproto-dpif.c, group_setup_dp_hash_table).
+    """
+    assert backends > 0
+    slots = min(DP_HASH_MAX_SLOTS, max(DP_HASH_MIN_SLOTS, 1 << (backends - 1).bit_length()))
+    return -(-slots // backends), slots // backends
+
+
+def dp_hash(context: LintContext) -> Iterator[Finding]:
+    """kube-ovn #5479, OVN #112 and #191: uneven shares, and cards that cannot offload the group."""
+    cards = sorted(
+        c.spec.node for c in context.snapshot.all(NetworkCard) if c.spec.type != "none" and c.spec.hw_offload
+    )
+    for service in context.snapshot.all(YusurService):
+        if service.spec.balancing.algorithm != "dpHash":
+            continue
+        if cards:
+            message = f"dp_hash groups are not offloaded by known cards: first packets of connections stay in software on {', '.join(cards)}"
+            yield Finding("dp-hash-not-offloaded", Severity.WARNING, _name(service), message)
+        for version, ips in _ready(context, service).items():
+            if not ips:
+                continue
+            most, least = dp_hash_shares(len(ips))
+            if most != least:
+                message = f"{len(ips)} IPv{version} backends share dp_hash's slots unevenly: {most} to {least}"
+                yield Finding("uneven-shares", Severity.INFO, _name(service), message)
+
+
+def affinity_to_dead_backend(context: LintContext) -> Iterator[Finding]:
+    """kube-ovn #7364, #6029: a learned affinity flow points at its backend until it has been idle for the whole timeout."""
+    for service in context.snapshot.all(YusurService):
+        dead = _not_ready(context, service)
+        if service.spec.session_affinity != "ClientIP" or not dead:
+            continue
+        config = service.spec.session_affinity_config
+        timeout_s = config.client_ip.timeout_seconds if config is not None else 10800
+        message = f"clients bound to {', '.join(dead)} keep being sent there until they are silent for {timeout_s} s"
+        yield Finding("affinity-to-dead-backend", Severity.WARNING, _name(service), message)
+
+
+def stale_udp(context: LintContext) -> Iterator[Finding]:
+    """kube-ovn #5149, ovn-kubernetes #5526: an established UDP flow outlives its backend; nothing resets it."""
+    for service in context.snapshot.all(YusurService):
+        dead = _not_ready(context, service)
+        if dead and any(port.protocol == "UDP" for port in service.spec.ports):
+            message = f"UDP flows established to {', '.join(dead)} stay in conntrack and keep going there"
+            yield Finding("stale-udp-conntrack", Severity.WARNING, _name(service), message)
+
+
+def client_address_lost(context: LintContext) -> Iterator[Finding]:
+    """Scenario 4 rewrites the source to the service-gateway's address."""
+    for service in context.snapshot.all(YusurService):
+        if len(vpcs_of_service(context.snapshot, service)) > 1:
+            message = "backends see the service-gateway's address instead of the client's"
+            yield Finding("client-address-lost", Severity.INFO, _name(service), message)
+
+
+def mtu_exceeds_tunnel(context: LintContext) -> Iterator[Finding]:
+    """submariner #1022, OVN #78: a packet that fits the Subnet and not the tunnel is lost without a word."""
+    limit = context.snapshot.network.mtu
+    for subnet in context.snapshot.all(Subnet):
+        if subnet.spec.mtu > limit:
+            message = f"mtu {subnet.spec.mtu} is more than the {limit} that fit into the tunnel (ClusterNetwork mtu)"
+            yield Finding("mtu-exceeds-tunnel", Severity.WARNING, f"Subnet/{subnet.name}", message)
+
+
+def unmodelled_fields(context: LintContext) -> Iterator[Finding]:
+    """Fields of kube-ovn's objects that may change who reaches whom and that the twin accepts without modelling them."""
+    for resource in (*context.snapshot.all(Vpc), *context.snapshot.all(Subnet)):
+        for path in getattr(resource.spec, "unmodelled", ()):
+            message = f"{path} is accepted and not modelled: answers may differ from a cluster that acts on it"
+            yield Finding("unmodelled-field", Severity.WARNING, f"{resource.KIND}/{resource.name}", message)
+
+
+LINTS = (
+    no_backend,
+    dp_hash,
+    affinity_to_dead_backend,
+    stale_udp,
+    client_address_lost,
+    mtu_exceeds_tunnel,
+    unmodelled_fields,
+)

@@ -1,0 +1,133 @@
+"""The matrix: every kind of client against every address of every Service, and against the other VPCs directly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from ytwin.resources.addresses import version_of
+from ytwin.resources.snapshot import Snapshot
+from ytwin.trace import Tracer
+from ytwin.trace.types import Conversation, Host, Path, Verdict, World
+from ytwin.verify.expect import Expectation, Target, expectation, targets
+from ytwin.verify.report import REACHABLE, UNREACHABLE, BackendResult, Cell
+
+ISOLATION_PORT = 80
+Progress = Callable[[int, int], None]
+
+
+def representatives(hosts: Iterable[Host]) -> tuple[Host, ...]:
+    """One client per kind, VPC, Subnet and chassis: what differs between two hosts that agree in these is their name only."""
+    chosen: dict[tuple[str, str, str, str], Host] = {}
+    for host in sorted(hosts, key=lambda h: h.name):
+        identity = (host.kind, host.vpc, host.subnet, host.name if host.kind == "outside" else host.chassis)
+        chosen.setdefault(identity, host)
+    return tuple(chosen.values())
+
+
+def service_questions(snapshot: Snapshot, clients: Iterable[Host]) -> Iterator[tuple[Host, Target]]:
+    """Every client with every Service address."""
+    listed = tuple(clients)
+    return ((client, target) for target in targets(snapshot) for client in listed)
+
+
+def service_cell(snapshot: Snapshot, tracer: Tracer, client: Host, target: Target) -> Cell:
+    """Trace one question and hold it against what the scenario promises."""
+    promise = expectation(snapshot, client, target)
+    answer = tracer.converse(client, target.address, target.port, target.protocol)
+    holds = promise.reachable == (answer.verdict is Verdict.DELIVERED)
+    return Cell(
+        client=client.name,
+        service=target.service,
+        address=target.address,
+        port=target.port,
+        protocol=target.protocol,
+        expected=REACHABLE if promise.reachable else UNREACHABLE,
+        verdict=answer.verdict.value,
+        backends=tuple(_result(path) for path in answer.paths if path.address),
+        reason=_reason(promise, answer, holds),
+        holds=holds,
+    )
+
+
+def _reason(promise: Expectation, answer: Conversation, holds: bool) -> str:
+    if holds:
+        return promise.why if promise.reachable else f"{promise.why}; {answer.reason}"
+    if promise.reachable:
+        return answer.reason
+    return f"reachable although {promise.why}"
+
+
+def _result(path: Path) -> BackendResult:
+    return BackendResult(
+        name=path.backend,
+        forward=path.forward.verdict.value,
+        reply=path.reply.verdict.value if path.reply is not None else "",
+        client_seen_as=path.client_seen_as,
+    )
+
+
+def isolation_questions(world: World) -> Iterator[tuple[Host, Host, str]]:
+    """(client, victim, address) for every ordered pair of Subnets of different VPCs, and every family both have."""
+    by_subnet: dict[tuple[str, str], Host] = {}
+    for host in sorted(world.hosts, key=lambda h: h.name):
+        if host.subnet and host.kind != "Node":
+            by_subnet.setdefault((host.vpc, host.subnet), host)
+    for (vpc, _), client in by_subnet.items():
+        families = {version_of(address) for address in client.addresses}
+        for (other, _), victim in by_subnet.items():
+            if vpc != other:
+                for address in victim.addresses:
+                    if version_of(address) in families:
+                        yield client, victim, address.split("/")[0]
+
+
+def isolation_cell(world: World, tracer: Tracer, client: Host, victim: Host, address: str) -> Cell:
+    """A direct packet into another VPC; it holds if no host of that VPC gets it, whether or not an answer comes back.
+
+    Where VPCs use the same addresses, the packet may rightly end at the client's own neighbour.
+    """
+    vpc_of = {host.name: host.vpc for host in world.hosts}
+    answer = tracer.converse(client, address, ISOLATION_PORT, "tcp")
+    leaked = [path for path in answer.paths if vpc_of.get(path.forward.receiver, "") == victim.vpc]
+    own = [path for path in answer.paths if vpc_of.get(path.forward.receiver, "") == client.vpc and client.vpc]
+    if leaked:
+        reason = f"packet from VPC {client.vpc} reached {leaked[0].forward.receiver} in VPC {victim.vpc}"
+    elif own:
+        reason = f"the address exists in VPC {client.vpc} too; the packet stayed there"
+    else:
+        reason = f"VPC {client.vpc} is isolated from {victim.vpc}; {answer.reason}"
+    return Cell(
+        client=client.name,
+        service=f"isolation:{victim.subnet}",
+        address=address,
+        port=ISOLATION_PORT,
+        protocol="tcp",
+        expected=UNREACHABLE,
+        verdict=answer.verdict.value,
+        backends=(),
+        reason=reason,
+        holds=not leaked,
+    )
+
+
+def matrix(
+    snapshot: Snapshot, world: World, exhaustive: bool = False, progress: Progress | None = None
+) -> tuple[Cell, ...]:
+    """All cells; `exhaustive` asks for every host instead of representatives; `progress(done, total)` after each cell."""
+    tracer = Tracer(world)
+    hosts = world.hosts if exhaustive else representatives(world.hosts)
+    services = list(service_questions(snapshot, hosts))
+    isolation = list(isolation_questions(world))
+    total = len(services) + len(isolation)
+    cells: list[Cell] = []
+
+    def done(cell: Cell) -> None:
+        cells.append(cell)
+        if progress is not None:
+            progress(len(cells), total)
+
+    for client, target in services:
+        done(service_cell(snapshot, tracer, client, target))
+    for client, victim, address in isolation:
+        done(isolation_cell(world, tracer, client, victim, address))
+    return tuple(cells)

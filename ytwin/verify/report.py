@@ -1,0 +1,119 @@
+"""What `check` finds: one Cell per client and address, Findings, and the Report of both. Values that print themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from ytwin.core.tables import format_table
+
+REACHABLE = "reachable"
+UNREACHABLE = "unreachable"
+
+
+@dataclass(frozen=True, slots=True)
+class BackendResult:
+    """One backend that the load balancer could choose; `forward` and `reply` are verdicts ("" when not reached)."""
+
+    name: str
+    forward: str
+    reply: str
+    client_seen_as: str
+    """Source that the backend saw, "IP:PORT"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One question of the matrix: may `client` reach `address:port`, and does it?"""
+
+    client: str
+    service: str
+    """"namespace/name", or "isolation:SUBNET" for a direct packet to a workload of another VPC."""
+    address: str
+    port: int
+    protocol: str
+    expected: str
+    """"reachable" or "unreachable", from the scenario alone."""
+    verdict: str
+    """A value of `ytwin.trace.types.Verdict`."""
+    backends: tuple[BackendResult, ...]
+    reason: str
+    """Why it is expected so when it holds; which flow and row are to blame when it does not."""
+    holds: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """The documented JSON form."""
+        return {
+            "client": self.client,
+            "service": self.service,
+            "address": self.address,
+            "port": self.port,
+            "protocol": self.protocol,
+            "expected": self.expected,
+            "verdict": self.verdict,
+            "backends": [
+                {"name": b.name, "forward": b.forward, "reply": b.reply, "client_seen_as": b.client_seen_as}
+                for b in self.backends
+            ],
+            "reason": self.reason,
+            "holds": self.holds,
+        }
+
+
+class Severity(StrEnum):
+    """`error` makes the check fail; `warning` and `info` do not."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    INFO = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One lint's result. `object` is a Kubernetes object ("YusurService/default/web") or a Northbound row."""
+
+    code: str
+    severity: Severity
+    object: str
+    message: str
+
+    def to_json(self) -> dict[str, str]:
+        """The documented JSON form."""
+        return {"code": self.code, "severity": self.severity.value, "object": self.object, "message": self.message}
+
+
+@dataclass(frozen=True)
+class Report:
+    """The whole answer of `check`."""
+
+    cells: tuple[Cell, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def failures(self) -> tuple[Cell, ...]:
+        """Cells where expected and traced differ."""
+        return tuple(cell for cell in self.cells if not cell.holds)
+
+    @property
+    def holds(self) -> bool:
+        """Every cell is as expected and no finding is an error."""
+        return not self.failures and not any(f.severity is Severity.ERROR for f in self.findings)
+
+    def to_json(self) -> Mapping[str, Any]:
+        """`{"cells": [...], "findings": [...], "holds": bool}`."""
+        return {
+            "cells": [cell.to_json() for cell in self.cells],
+            "findings": [finding.to_json() for finding in self.findings],
+            "holds": self.holds,
+        }
+
+    def __str__(self) -> str:
+        rows = [
+            (c.client, c.service, f"{c.address}:{c.port}", c.protocol, c.expected, c.verdict, len(c.backends))
+            for c in self.cells
+        ]
+        header = ("client", "service", "address", "protocol", "expected", "verdict", "backends")
+        findings = [(f.severity.value, f.code, f.object, f.message) for f in self.findings]
+        return format_table(header, rows) + "\n\n" + format_table(("severity", "code", "object", "message"), findings)
