@@ -23,7 +23,10 @@ def router_lb_placement(context: LintContext) -> Iterator[Finding]:
             message = f"{len(dgps)} distributed gateway ports; northd honours only the first ({dgps[0].name}) for load balancing"
             yield Finding("several-gateway-ports", Severity.ERROR, str(router.key), message)
         else:
-            message = "a load balancer needs options:chassis or exactly one distributed gateway port, else replies keep the backend's address"
+            message = (
+                "a load balancer needs options:chassis or exactly one distributed gateway port, "
+                "else replies keep the backend's address"
+            )
             yield Finding("router-lb-placement", Severity.ERROR, str(router.key), message)
 
 
@@ -89,7 +92,8 @@ def single_gateway_chassis(context: LintContext) -> Iterator[Finding]:
     """A gateway router is bound to one chassis for good; a gateway port with one candidate has nowhere to go."""
     for router in context.northbound.of_type(LogicalRouter):
         if "chassis" in router.options:
-            message = f"gateway router lives on {router.options['chassis']} only; if that node is lost, options:chassis must be rewritten"
+            chassis = router.options["chassis"]
+            message = f"gateway router lives on {chassis} only; if that node is lost, options:chassis must be rewritten"
             yield Finding("single-chassis", Severity.INFO, str(router.key), message)
     for port, chassis in context.gateway_chassis.items():
         if len(chassis) == 1:
@@ -98,19 +102,18 @@ def single_gateway_chassis(context: LintContext) -> Iterator[Finding]:
 
 
 OPTIONS_23_03: dict[str, frozenset[str]] = {
-    "Load_Balancer": frozenset(
-        {"reject", "hairpin_snat_ip", "skip_snat", "add_route", "neighbor_responder", "template", "address-family", "affinity_timeout", "event"}
-    ),
-    "Logical_Router": frozenset(
-        {
-            "chassis", "dnat_force_snat_ip", "lb_force_snat_ip", "mcast_relay", "dynamic_neigh_routers", "always_learn_from_arp_request",
-            "requested-tnl-key", "snat-ct-zone", "mac_binding_age_threshold", "route_table",
-        }
-    ),
-    "Logical_Router_Port": frozenset(
-        {"reside-on-redirect-chassis", "redirect-type", "prefix_delegation", "prefix", "gateway_mtu", "gateway_mtu_bypass", "mcast_flood",
-         "requested-tnl-key", "route_table"}
-    ),
+    "Load_Balancer": frozenset({
+        "add_route", "address-family", "affinity_timeout", "ct_flush", "event", "hairpin_snat_ip", "neighbor_responder",
+        "reject", "skip_snat", "template",
+    }),
+    "Logical_Router": frozenset({
+        "always_learn_from_arp_request", "chassis", "dnat_force_snat_ip", "dynamic_neigh_routers", "lb_force_snat_ip",
+        "mac_binding_age_threshold", "mcast_relay", "requested-tnl-key", "snat-ct-zone",
+    }),
+    "Logical_Router_Port": frozenset({
+        "gateway_mtu", "gateway_mtu_bypass", "mcast_flood", "prefix", "prefix_delegation", "redirect-type",
+        "requested-tnl-key", "reside-on-redirect-chassis", "route_table",
+    }),
 }  # fmt: skip
 """Keys of `options` that ovn-northd 23.03 reads, by table (ovn-nb(5))."""
 

@@ -46,19 +46,21 @@ def no_backend(context: LintContext) -> Iterator[Finding]:
                 message = f"{address}: no healthy {family} backend; the probes of all of them fail"
                 yield Finding("no-healthy-backend", Severity.ERROR, _name(service), message)
             else:
-                message = f"{address}: the selector matches no {family} backend in {', '.join(vpcs_of_service(context.snapshot, service))}"
+                vpcs = ", ".join(vpcs_of_service(context.snapshot, service))
+                message = f"{address}: the selector matches no {family} backend in {vpcs}"
                 yield Finding("no-backend", Severity.ERROR, _name(service), message)
 
 
-def dp_hash_shares(backends: int) -> tuple[int, int]:
-    """(largest, smallest) number of slots a backend gets in a select group with dp_hash.
+def dp_hash_shares(backends: int) -> tuple[int, int] | None:
+    """(largest, smallest) number of slots a backend gets in a select group with dp_hash; None if OVS does not use dp_hash.
 
-    OVS takes the next power of two of the number of buckets, at least 16 and at most 256 slots, and shares them out by Webster's method, so equal
-    weights differ by at most one slot (ofproto-dpif.c, group_setup_dp_hash_table).
+    OVS takes the next power of two of the number of equally weighted buckets, at least 16 slots, and shares them out
+    by Webster's method, so they differ by at most one; over 256 it falls back to hashing (ofproto-dpif.c,
+    group_setup_dp_hash_table).
     """
     assert backends > 0
-    slots = min(DP_HASH_MAX_SLOTS, max(DP_HASH_MIN_SLOTS, 1 << (backends - 1).bit_length()))
-    return -(-slots // backends), slots // backends
+    slots = max(DP_HASH_MIN_SLOTS, 1 << (backends - 1).bit_length())
+    return (-(-slots // backends), slots // backends) if slots <= DP_HASH_MAX_SLOTS else None
 
 
 def dp_hash(context: LintContext) -> Iterator[Finding]:
@@ -70,14 +72,15 @@ def dp_hash(context: LintContext) -> Iterator[Finding]:
         if service.spec.balancing.algorithm != "dpHash":
             continue
         if cards:
-            message = f"dp_hash groups are not offloaded by known cards: first packets of connections stay in software on {', '.join(cards)}"
+            message = (
+                "dp_hash groups are not offloaded by known cards: "
+                f"first packets of connections stay in software on {', '.join(cards)}"
+            )
             yield Finding("dp-hash-not-offloaded", Severity.WARNING, _name(service), message)
         for version, ips in _ready(context, service).items():
-            if not ips:
-                continue
-            most, least = dp_hash_shares(len(ips))
-            if most != least:
-                message = f"{len(ips)} IPv{version} backends share dp_hash's slots unevenly: {most} to {least}"
+            shares = dp_hash_shares(len(ips)) if ips else None
+            if shares is not None and shares[0] != shares[1]:
+                message = f"{len(ips)} IPv{version} backends share dp_hash's slots unevenly: {shares[0]} to {shares[1]}"
                 yield Finding("uneven-shares", Severity.INFO, _name(service), message)
 
 
