@@ -6,19 +6,48 @@ reads is modelled; which further fields of core kinds are accepted and ignored i
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from frozendict import frozendict
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler, Strict
 from pydantic.alias_generators import to_camel
+from pydantic_core import CoreSchema, core_schema
 
 YUSUR = "iaas.yusur.io/v1"
 KUBE_OVN = "kubeovn.io/v1"
 CORE = "v1"
 DISCOVERY = "discovery.k8s.io/v1"
 
-Labels = Annotated[frozendict[str, str], BeforeValidator(lambda v: frozendict(v or {}))]
 Protocol = Literal["TCP", "UDP", "SCTP"]
+Integer = Annotated[int, Strict()]
+"""A number as Kubernetes wants it: neither "80" nor true nor 80.0."""
+Boolean = Annotated[bool, Strict()]
+Port = Annotated[int, Strict(), Field(ge=1, le=65535)]
+
+
+class _TextMap:
+    """Makes pydantic check a map's keys and values one by one, and freeze it."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        checked = core_schema.dict_schema(core_schema.str_schema(strict=True), core_schema.str_schema(strict=True))
+        return core_schema.no_info_after_validator_function(frozendict, checked)
+
+
+Labels = Annotated[frozendict[str, str], _TextMap()]
+
+
+def freeze(value: Any) -> Any:
+    """A tree of dicts and lists as one of frozendicts and tuples."""
+    if isinstance(value, dict):
+        return frozendict({key: freeze(item) for key, item in value.items()})
+    if isinstance(value, list | tuple):
+        return tuple(freeze(item) for item in value)
+    return value
+
+
+Foreign = Annotated[frozendict[str, Any], BeforeValidator(freeze)]
+"""kube-ovn's fields that the twin knows by name only: kept as written, so that nothing is lost on the way out and `check` can
+tell of those that would change what reaches what (`Vpc.unmodelled`, `Subnet.unmodelled`)."""
 
 
 class Model(BaseModel):
@@ -68,15 +97,39 @@ class VpcStaticRoute(Model):
     next_hop_ip: Annotated[str, Field(alias="nextHopIP")]
     policy: Literal["policyDst", "policySrc", ""] = "policyDst"
     route_table: str = ""
+    foreign: Foreign = frozendict()
 
 
 class VpcPolicyRoute(Model):
     """kube-ovn's: `match` in OVN's language; `nextHopIP` with action reroute."""
 
-    priority: int
+    priority: Annotated[int, Strict(), Field(ge=0, le=32767)] = 0
     match: str
     action: Literal["allow", "drop", "reroute"]
     next_hop_ip: Annotated[str, Field(alias="nextHopIP")] = ""
+
+
+VPC_EFFECTS = ("vpcPeerings", "enableExternal", "extraExternalSubnets", "bfdPort", "enableBfd", "dynamicRouting")
+SUBNET_EFFECTS = (
+    "private",
+    "allowSubnets",
+    "acls",
+    "vlan",
+    "logicalGateway",
+    "u2oInterconnection",
+    "externalEgressGateway",
+    "natOutgoingPolicyRules",
+    "routeTable",
+    "namespaceSelectors",
+    "enableExternalLBAddress",
+)
+
+
+def _in_use(value: Any) -> bool:
+    """Whether a foreign value asks for something: not empty, not false, not a block that says `enabled: false`."""
+    if isinstance(value, frozendict) and "enabled" in value:
+        return bool(value["enabled"])
+    return bool(value)
 
 
 class VpcSpec(Model):
@@ -85,6 +138,7 @@ class VpcSpec(Model):
     default_subnet: str = ""
     static_routes: tuple[VpcStaticRoute, ...] = ()
     policy_routes: tuple[VpcPolicyRoute, ...] = ()
+    foreign: Foreign = frozendict()
 
 
 class Vpc(Resource):
@@ -93,6 +147,14 @@ class Vpc(Resource):
     KIND = "Vpc"
     API_VERSIONS = (YUSUR, KUBE_OVN)
     spec: VpcSpec = VpcSpec()
+
+    @property
+    def unmodelled(self) -> tuple[str, ...]:
+        """Paths of fields in use that change what reaches what in kube-ovn, and that the twin does not model."""
+        found = [f"spec.{name}" for name in VPC_EFFECTS if _in_use(self.spec.foreign.get(name))]
+        for index, route in enumerate(self.spec.static_routes):
+            found += [f"spec.staticRoutes[{index}].{name}" for name, value in route.foreign.items() if _in_use(value)]
+        return tuple(found)
 
 
 class SubnetSpec(Model):
@@ -105,8 +167,10 @@ class SubnetSpec(Model):
     """One address per CIDR, "v4,v6"; empty: the first host address."""
     exclude_ips: tuple[str, ...] = ()
     namespaces: tuple[str, ...] = ()
-    default: bool = False
-    mtu: int = 0
+    default: Boolean = False
+    mtu: Integer = 0
+    """Of the workloads' interfaces; 0: ClusterNetwork's."""
+    foreign: Foreign = frozendict()
 
 
 class Subnet(Resource):
@@ -115,6 +179,20 @@ class Subnet(Resource):
     KIND = "Subnet"
     API_VERSIONS = (YUSUR, KUBE_OVN)
     spec: SubnetSpec
+
+    @property
+    def unmodelled(self) -> tuple[str, ...]:
+        """Paths of fields in use that change what reaches what in kube-ovn, and that the twin does not model."""
+        foreign = self.spec.foreign
+        found = [f"spec.{name}" for name in SUBNET_EFFECTS if _in_use(foreign.get(name))]
+        if foreign.get("enableLb") is False:
+            found.append("spec.enableLb")
+        if foreign.get("provider", "ovn") not in ("", "ovn"):
+            found.append("spec.provider")
+        # kube-ovn translates sources for Subnets of its default VPC only.
+        if foreign.get("natOutgoing") and self.spec.vpc in ("", "ovn-cluster"):
+            found.append("spec.natOutgoing")
+        return tuple(found)
 
 
 class ClusterNetworkSpec(Model):
@@ -125,7 +203,7 @@ class ClusterNetworkSpec(Model):
     transit_cidr: Annotated[str, Field(alias="transitCIDR")] = "100.88.0.0/16,fd00:100:88::/96"
     """Where transit switches take their networks from."""
     default_vpc: str = "ovn-cluster"
-    mtu: int = 1400
+    mtu: Annotated[int, Strict(), Field(ge=576, le=65535)] = 1400
     """Of workload interfaces: the underlay's 1500 less 100 for Geneve, kube-ovn's constant."""
     datapath: Literal["netdev", "system"] = "system"
     """OVS datapath type of every node that does not say otherwise."""
@@ -145,10 +223,10 @@ class EipGatewaySpec(Model):
     network. `nodes` are the gateway chassis, most preferred first.
     """
 
-    nodes: tuple[str, ...]
+    nodes: Annotated[tuple[str, ...], Field(min_length=1)]
     network_name: str = "external"
     """Physical network name: localnet and ovn-bridge-mappings."""
-    vlan: int | None = None
+    vlan: Annotated[int, Strict(), Field(ge=1, le=4094)] | None = None
     cidr_block: str
     """Of the network between outside and eipGateway; "v4" or "v4,v6"."""
     uplink: str
@@ -169,9 +247,9 @@ class NetworkCardSpec(Model):
     type: Literal["none", "SmartNIC", "DPU"] = "none"
     """none: a plain NIC; SmartNIC: OVS on the host, flows offloaded; DPU: OVS on the card's own cores."""
     model: str = ""
-    ports: int = 1
-    port_speed_gbps: float = 25.0
-    hw_offload: bool = True
+    ports: Annotated[int, Strict(), Field(ge=1, le=64)] = 1
+    port_speed_gbps: Annotated[float, Strict(), Field(gt=0, allow_inf_nan=False)] = 25.0
+    hw_offload: Boolean = True
 
 
 class NetworkCard(Resource):
@@ -203,7 +281,7 @@ class Node(Resource):
 
 class ContainerPort(Model):
     name: str = ""
-    container_port: int
+    container_port: Port
     protocol: Protocol = "TCP"
 
 
@@ -214,7 +292,7 @@ class Container(Model):
 
 class PodSpec(Model):
     node_name: str = ""
-    host_network: bool = False
+    host_network: Boolean = False
     containers: tuple[Container, ...] = ()
 
 
@@ -243,14 +321,15 @@ class Pod(Resource):
 class ServicePort(Model):
     name: str = ""
     protocol: Protocol = "TCP"
-    port: Annotated[int, Field(ge=1, le=65535)]
-    target_port: int | str | None = None
+    port: Port
+    target_port: Port | str | None = None
     """Number, or a named port of the backend; none: the same as `port`."""
-    node_port: int | None = None
+    node_port: Port | None = None
 
 
 class ClientIPConfig(Model):
-    timeout_seconds: Annotated[int, Field(ge=1, le=65535)] = 10800
+    timeout_seconds: Annotated[int, Strict(), Field(ge=1, le=65535)] = 10800
+    """65535 s is the longest that OVN's affinity_timeout can be."""
 
 
 class SessionAffinityConfig(Model):
@@ -293,7 +372,7 @@ class EndpointAddress(Model):
 
 class EndpointPort(Model):
     name: str = ""
-    port: int
+    port: Port
     protocol: Protocol = "TCP"
 
 
@@ -311,7 +390,7 @@ class Endpoints(Resource):
 
 
 class SliceConditions(Model):
-    ready: bool | None = None
+    ready: Boolean | None = None
 
 
 class SliceEndpoint(Model):
@@ -383,7 +462,7 @@ class Balancing(Model):
     selection_fields: tuple[str, ...] = ()
     on_unsupported: Literal["refuse", "nearest"] = "refuse"
     """What to do with an algorithm OVN lacks (roundRobin, leastConnections, ...)."""
-    reject: bool = False
+    reject: Boolean = False
     """Answer with TCP RST / ICMP unreachable when no backend is healthy, instead of dropping."""
 
 
@@ -391,10 +470,10 @@ class ProbeTemplate(Model):
     """What every backend's NetworkProbe is made from."""
 
     protocol: Literal["TCP", "UDP", "ICMP"] = "TCP"
-    period_seconds: Annotated[int, Field(ge=1)] = 5
-    timeout_seconds: Annotated[int, Field(ge=1)] = 3
-    success_threshold: Annotated[int, Field(ge=1)] = 1
-    failure_threshold: Annotated[int, Field(ge=1)] = 3
+    period_seconds: Annotated[int, Strict(), Field(ge=1)] = 5
+    timeout_seconds: Annotated[int, Strict(), Field(ge=1)] = 3
+    success_threshold: Annotated[int, Strict(), Field(ge=1)] = 1
+    failure_threshold: Annotated[int, Strict(), Field(ge=1)] = 3
 
 
 class YusurServiceSpec(Model):
@@ -441,19 +520,19 @@ class NetworkProbeSpec(Model):
     """Name of the YusurService, same namespace."""
     target: ObjectReference
     address: str
-    port: int
+    port: Port
     protocol: Literal["TCP", "UDP", "ICMP"] = "TCP"
-    period_seconds: int = 5
-    timeout_seconds: int = 3
-    success_threshold: int = 1
-    failure_threshold: int = 3
+    period_seconds: Annotated[int, Strict(), Field(ge=1)] = 5
+    timeout_seconds: Annotated[int, Strict(), Field(ge=1)] = 3
+    success_threshold: Annotated[int, Strict(), Field(ge=1)] = 1
+    failure_threshold: Annotated[int, Strict(), Field(ge=1)] = 3
 
 
 class NetworkProbeStatus(Model):
     """`healthy` absent: no result yet, which counts as healthy (OVN's own monitor fails open the same way)."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True)
-    healthy: bool | None = None
+    healthy: Boolean | None = None
 
 
 class NetworkProbe(Resource):

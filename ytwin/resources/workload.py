@@ -188,7 +188,7 @@ def _default_subnets(snapshot: Snapshot) -> DefaultSubnets:
 
 
 def is_attached(pod: Pod) -> bool:
-    """Whether a Pod has a port of its own: not on the host's network, on a node, and not finished (its address is released then)."""
+    """Whether a Pod has a port of its own: not on the host's network, placed, not finished (its address is released then)."""
     finished = pod.status.phase in ("Succeeded", "Failed")
     return bool(not pod.spec.host_network and not finished and pod.spec.node_name)
 
