@@ -5,38 +5,49 @@ Covers the subset of actions that topologies of Services meet; anything else is 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
-
-@dataclass(frozen=True, slots=True)
-class FieldRef:
-    """A field or a slice of one: `reg0[2]` is ("reg0", 2, 1); `ip4.dst` is ("ip4.dst", 0, 32). `width` 0: a string field."""
-
-    name: str
-    low: int
-    width: int
+from ytwin.logical.fields import FieldRef as FieldRef
+from ytwin.logical.fields import Form, number_text, quote
 
 
 @dataclass(frozen=True, slots=True)
 class Next:
-    """`next;`, `next(3);`, `next(pipeline=ingress, table=11);` - resolved to pipeline and table by the parser."""
+    """`next;`, `next(3);`, `next(pipeline=ingress, table=11);` - resolved to pipeline and table by the parser.
+
+    `str()` prints the long form, which means the same everywhere; `print_actions` prints OVN's short one.
+    """
 
     pipeline: str
     table: int
+
+    def __str__(self) -> str:
+        return f"next(pipeline={self.pipeline}, table={self.table});"
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
     """`output;`"""
 
+    def __str__(self) -> str:
+        return "output;"
+
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """`field = constant;` - an int, or a str for inport/outport."""
+    """`field = constant;` - an int, or a str for inport/outport (the port "none" is "")."""
 
     target: FieldRef
     value: int | str
+    form: Form | None = field(default=None, compare=False)
+    """How the constant was written; None: as is usual for the field. Does not take part in equality."""
+
+    def __str__(self) -> str:
+        if isinstance(self.value, str):
+            return f"{self.target} = {quote(self.value)};"
+        return f"{self.target} = {number_text(self.value, self.form or self.target.form())};"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +57,9 @@ class Move:
     target: FieldRef
     source: FieldRef
 
+    def __str__(self) -> str:
+        return f"{self.target} = {self.source};"
+
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
@@ -54,20 +68,36 @@ class Exchange:
     left: FieldRef
     right: FieldRef
 
+    def __str__(self) -> str:
+        return f"{self.left} <-> {self.right};"
+
 
 @dataclass(frozen=True, slots=True)
 class Push:
+    """`push(field);` - onto the stack of the flow's actions."""
+
     field: FieldRef
+
+    def __str__(self) -> str:
+        return f"push({self.field});"
 
 
 @dataclass(frozen=True, slots=True)
 class Pop:
+    """`pop(field);` - off the stack of the flow's actions."""
+
     field: FieldRef
+
+    def __str__(self) -> str:
+        return f"pop({self.field});"
 
 
 @dataclass(frozen=True, slots=True)
 class DecTtl:
     """`ip.ttl--;`"""
+
+    def __str__(self) -> str:
+        return "ip.ttl--;"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +108,16 @@ class Nested:
     kind: str
     actions: tuple[Action, ...]
 
+    def __str__(self) -> str:
+        return f"{self.kind} {{ {join_actions(map(str, self.actions))} }};"
+
 
 @dataclass(frozen=True, slots=True)
 class CtNext:
     """`ct_next;` - conntrack lookup in the port's zone, then the next table."""
+
+    def __str__(self) -> str:
+        return "ct_next;"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +125,9 @@ class CtCommit:
     """`ct_commit { ct_mark.x = 1; ... };` - loads into ct_mark / ct_label."""
 
     actions: tuple[Action, ...] = ()
+
+    def __str__(self) -> str:
+        return f"ct_commit {{ {join_actions(map(str, self.actions))} }};" if self.actions else "ct_commit;"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +139,13 @@ class CtNat:
     port_low: int = 0
     port_high: int = 0
 
+    def __str__(self) -> str:
+        if not self.address:
+            return f"{self.kind};"
+        ports = f",{self.port_low}" if self.port_low else ""
+        ports += f"-{self.port_high}" if self.port_high else ""
+        return f"{self.kind}({self.address}{ports});"
+
 
 @dataclass(frozen=True, slots=True)
 class Backend:
@@ -107,6 +153,11 @@ class Backend:
 
     address: str
     port: int
+
+    def __str__(self) -> str:
+        if not self.port:
+            return self.address
+        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,15 +169,28 @@ class CtLb:
     hash_fields: tuple[str, ...] = ()
     flag: str = ""
 
+    def __str__(self) -> str:
+        if not self.backends:
+            return f"{self.kind};"
+        hashed = f'; hash_fields="{",".join(self.hash_fields)}"' if self.hash_fields else ""
+        flag = f"; {self.flag}" if self.flag else ""
+        return f"{self.kind}(backends={','.join(map(str, self.backends))}{hashed}{flag});"
+
 
 @dataclass(frozen=True, slots=True)
 class CtClear:
     """`ct_clear;`"""
 
+    def __str__(self) -> str:
+        return "ct_clear;"
+
 
 @dataclass(frozen=True, slots=True)
 class CtSnatToVip:
     """`ct_snat_to_vip;` - source NAT of a hairpinned packet."""
+
+    def __str__(self) -> str:
+        return "ct_snat_to_vip;"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +199,9 @@ class Select:
 
     target: FieldRef
     choices: tuple[tuple[int, int], ...]
+
+    def __str__(self) -> str:
+        return f"{self.target} = select({', '.join(f'{value}={weight}' for value, weight in self.choices)});"
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +212,9 @@ class Result:
     target: FieldRef
     function: str
 
+    def __str__(self) -> str:
+        return f"{self.target} = {self.function}();"
+
 
 @dataclass(frozen=True, slots=True)
 class CheckPktLarger:
@@ -152,6 +222,9 @@ class CheckPktLarger:
 
     target: FieldRef
     limit_bytes: int
+
+    def __str__(self) -> str:
+        return f"{self.target} = check_pkt_larger({self.limit_bytes});"
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +238,9 @@ class NeighborAction:
     args: tuple[FieldRef, ...]
     target: FieldRef | None = None
 
+    def __str__(self) -> str:
+        return _call(self.target, self.function, self.args)
+
 
 @dataclass(frozen=True, slots=True)
 class FdbAction:
@@ -173,6 +249,9 @@ class FdbAction:
     function: str
     args: tuple[FieldRef, ...]
     target: FieldRef | None = None
+
+    def __str__(self) -> str:
+        return _call(self.target, self.function, self.args)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,15 +263,23 @@ class CommitLbAff:
     protocol: str
     timeout_s: int
 
+    def __str__(self) -> str:
+        protocol = f", proto = {self.protocol}" if self.protocol else ""
+        vip, backend = quote(self.vip), quote(self.backend)
+        return f"commit_lb_aff(vip = {vip}, backend = {backend}{protocol}, timeout = {self.timeout_s});"
+
 
 @dataclass(frozen=True, slots=True)
 class Opaque:
     """An action that does not decide where a packet of ours goes (log, igmp, handle_svc_check, trigger_event, put_dhcp_opts,
-    set_queue, set_meter, sample, dns_lookup ...). `target` is set where it writes a result bit."""
+    set_queue, set_meter, sample, commit_ecmp_nh, ...). `target` is set where it writes a result bit; `text` is the source."""
 
     name: str
     text: str
     target: FieldRef | None = None
+
+    def __str__(self) -> str:
+        return f"{self.text};"
 
 
 Action: TypeAlias = (
@@ -219,3 +306,26 @@ Action: TypeAlias = (
     | CommitLbAff
     | Opaque
 )
+
+
+def _call(target: FieldRef | None, function: str, args: Iterable[FieldRef]) -> str:
+    call = f"{function}({', '.join(map(str, args))});"
+    return call if target is None else f"{target} = {call}"
+
+
+def join_actions(texts: Iterable[str]) -> str:
+    """Actions beside each other; none at all is `drop;`."""
+    return " ".join(texts) or "drop;"
+
+
+def print_actions(actions: Iterable[Action], pipeline: str, table: int) -> str:
+    """Actions as OVN prints them in the given pipeline and table: `next;` and `next(N);` where they suffice."""
+
+    def text(action: Action) -> str:
+        if isinstance(action, Next) and action.pipeline == pipeline:
+            return "next;" if action.table == table + 1 else f"next({action.table});"
+        if isinstance(action, Nested):
+            return f"{action.kind} {{ {print_actions(action.actions, pipeline, table)} }};"
+        return str(action)
+
+    return join_actions(map(text, actions))

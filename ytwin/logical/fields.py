@@ -12,6 +12,7 @@ A field is ordinal exactly if OpenFlow can match it under any bit mask.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -20,7 +21,7 @@ from typing import NamedTuple
 
 from frozendict import frozendict
 
-from ytwin.logical.actions import FieldRef
+from ytwin.logical.addresses import ipv4_text, ipv6_text, mac_text, prefix_length
 
 
 class Level(Enum):
@@ -42,6 +43,10 @@ class Form(Enum):
     STRING = "string"
 
 
+FORM_WIDTHS = {Form.IPV4: 32, Form.IPV6: 128, Form.MAC: 48, Form.DECIMAL: 64, Form.HEX: 128}
+"""Bits that a number in that form can have."""
+
+
 class Scope(Enum):
     """Where a field may be assigned to."""
 
@@ -49,6 +54,27 @@ class Scope(Enum):
     ACTIONS = "actions"
     CT_COMMIT = "ct_commit"
     ANYWHERE = "anywhere"
+
+
+@dataclass(frozen=True, slots=True)
+class FieldRef:
+    """A field or a slice of one: `reg0[2]` is ("reg0", 2, 1); `ip4.dst` is ("ip4.dst", 0, 32). `width` 0: a string field."""
+
+    name: str
+    low: int
+    width: int
+
+    def __str__(self) -> str:
+        if self.width == SYMBOLS[self.name].width:
+            return self.name
+        if self.width == 1:
+            return f"{self.name}[{self.low}]"
+        return f"{self.name}[{self.low}..{self.low + self.width - 1}]"
+
+    def form(self) -> Form:
+        """How values of these bits are usually written: slices of a field in hex."""
+        symbol = SYMBOLS[self.name]
+        return symbol.form if self.width == symbol.width else Form.HEX
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,3 +296,29 @@ def parts(ref: FieldRef) -> tuple[Part, ...]:
         if first < last:
             found.append(Part(slot, first - index * slot_width, slot_width, last - first, first - base.low))
     return tuple(found)
+
+
+def quote(text: str) -> str:
+    """A string constant with its quotation marks."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def number_text(value: int, form: Form) -> str:
+    """A number in the given form; in hex if that form has no room for it."""
+    if form is Form.DECIMAL and value < 1 << 64:
+        return str(value)
+    if form is Form.IPV4 and value < 1 << 32:
+        return ipv4_text(value)
+    if form is Form.IPV6:
+        return ipv6_text(value)
+    if form is Form.MAC and value < 1 << 48:
+        return mac_text(value)
+    return f"{value:#x}"
+
+
+def masked_text(value: int, mask: int, form: Form) -> str:
+    """`value/mask` in the given form (addresses with a prefix length if they can be), such that it parses back."""
+    if form is Form.DECIMAL or max(value, mask) >> FORM_WIDTHS[form]:
+        form = Form.HEX
+    length = prefix_length(mask, FORM_WIDTHS[form]) if form in {Form.IPV4, Form.IPV6} else None
+    return f"{number_text(value, form)}/{number_text(mask, form) if length is None else length}"

@@ -12,9 +12,8 @@ from functools import cache
 from operator import attrgetter
 from typing import Any, cast
 
-from ytwin.logical.actions import FieldRef
 from ytwin.logical.addresses import ip_int, mac_int
-from ytwin.logical.fields import CT_STATE_BITS, parts, root
+from ytwin.logical.fields import CT_STATE_BITS, FieldRef, parts, root
 
 ETH_IP = 0x0800
 ETH_ARP = 0x0806
