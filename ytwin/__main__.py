@@ -1,0 +1,5 @@
+"""`python -m ytwin`."""
+
+from ytwin.cli import run
+
+run()

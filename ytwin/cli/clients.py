@@ -1,0 +1,80 @@
+"""What a user types for a client and a destination, resolved against the twin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from ytwin.core.errors import YtwinError
+from ytwin.pipeline import Twin
+from ytwin.resources.addresses import version_of
+from ytwin.trace.types import Host
+from ytwin.verify.expect import EIP, Target, targets
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """An address and port; `protocol` is tcp, udp, sctp or icmp."""
+
+    address: str
+    port: int
+    protocol: str
+
+
+def find_client(twin: Twin, text: str) -> Host:
+    """A Host by full name (`Pod/default/web-0`), by the end of it (`web-0`), or by kind for the only outside (`outside`)."""
+    hosts = twin.world.hosts
+    exact = [h for h in hosts if h.name == text]
+    found = exact or [h for h in hosts if h.name.endswith(f"/{text}")] or [h for h in hosts if h.kind == text]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        names = ", ".join(sorted(h.name for h in hosts))
+        raise YtwinError(f"no client {text!r}; there are {names or 'none'}")
+    raise YtwinError(f"client {text!r} can be any of {', '.join(sorted(h.name for h in found))}; write it in full")
+
+
+def find_destination(twin: Twin, client: Host, text: str, protocol: str, want_ipv6: bool) -> Destination:
+    """`10.0.0.1:80`, `[fd00::1]:80`, a bare address (ICMP echo), or a Service as `[namespace/]name[:port]`.
+
+    Of a Service's addresses the outside takes an EIP, everybody else the ClusterIP; IPv4 first unless `want_ipv6`.
+    """
+    address, port = _split(text)
+    try:
+        ip_address(address)
+    except ValueError:
+        return _of_service(twin, client, address, port, protocol, want_ipv6)
+    return Destination(str(ip_address(address)), port, (protocol or "tcp") if port else "icmp")
+
+
+def _split(text: str) -> tuple[str, int]:
+    if text.startswith("["):
+        address, _, rest = text[1:].partition("]")
+        port = rest.removeprefix(":")
+    elif text.count(":") == 1:
+        address, _, port = text.partition(":")
+    else:
+        address, port = text, ""
+    if port and not (port.isdecimal() and 0 < int(port) < 65536):
+        raise YtwinError(f"{text!r}: {port!r} is not a port")
+    return address, int(port or 0)
+
+
+def _of_service(twin: Twin, client: Host, name: str, port: int, protocol: str, want_ipv6: bool) -> Destination:
+    full = name if "/" in name else f"default/{name}"
+    named = [t for t in targets(twin.snapshot) if t.service == full or t.service.endswith(f"/{name}")]
+    if not named:
+        known = sorted({t.service for t in targets(twin.snapshot)})
+        raise YtwinError(f"{name!r} is no address and no YusurService; there are {', '.join(known) or 'none'}")
+    fitting = [t for t in named if port in (0, t.port) and protocol in ("", t.protocol)]
+    if want_ipv6:
+        fitting = [t for t in fitting if version_of(t.address) == 6]
+    if not fitting:
+        offered = ", ".join(sorted({f"{t.address} port {t.port}/{t.protocol}" for t in named}))
+        raise YtwinError(f"{full} has no such address or port; it has {offered}")
+
+    def preference(target: Target) -> tuple[bool, bool]:
+        return (target.kind == EIP) != (client.kind == "outside"), version_of(target.address) == 6
+
+    best = min(fitting, key=preference)
+    return Destination(best.address, best.port, best.protocol)
