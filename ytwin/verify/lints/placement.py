@@ -95,9 +95,9 @@ def single_gateway_chassis(context: LintContext) -> Iterator[Finding]:
             chassis = router.options["chassis"]
             message = f"gateway router lives on {chassis} only; if that node is lost, options:chassis must be rewritten"
             yield Finding("single-chassis", Severity.INFO, str(router.key), message)
-    for port, chassis in context.gateway_chassis.items():
-        if len(chassis) == 1:
-            message = f"only {chassis[0][0]} can host this gateway port; name a second node in EipGateway.spec.nodes"
+    for port, candidates in context.gateway_chassis.items():
+        if len(candidates) == 1:
+            message = f"only {candidates[0][0]} can host this gateway port; name a second node in EipGateway.spec.nodes"
             yield Finding("single-chassis", Severity.WARNING, f"Logical_Router_Port/{port}", message)
 
 
