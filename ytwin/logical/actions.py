@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from ytwin.logical.fields import FieldRef as FieldRef
+from ytwin.logical.fields import FieldRef as FieldRef  # noqa: PLC0414  re-exported: actions are made of references
 from ytwin.logical.fields import Form, number_text, quote
 
 
