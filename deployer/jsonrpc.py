@@ -1,4 +1,4 @@
-"""A blocking JSON-RPC 1.0 client for Unix sockets: what OVSDB servers (RFC 7047) and every OVS/OVN daemon's control socket speak.
+"""A blocking JSON-RPC 1.0 client: what OVSDB servers (RFC 7047) and every OVS/OVN daemon's control socket speak.
 
 The Python IDL of Open vSwitch keeps a replica and polls; here one request gets one answer, thousands of times per second.
 """
@@ -22,19 +22,19 @@ class RpcError(YtwinError):
 
 
 class Connection:
-    """One connection to a Unix stream socket; not thread-safe."""
+    """One connection to `remote`: "unix:PATH", "tcp:HOST:PORT" ("tcp:[IPV6]:PORT"), or the path of a Unix socket.
 
-    def __init__(self, path: Path | str, timeout_s: float = 60.0) -> None:
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._socket.settimeout(timeout_s)
+    Not thread-safe.
+    """
+
+    def __init__(self, remote: Path | str, timeout_s: float = 60.0) -> None:
         self._buffer = ""
         self._pending = b""
         self._next_id = 0
         try:
-            self._socket.connect(str(path))
+            self._socket = _connect(str(remote), timeout_s)
         except OSError as error:
-            self._socket.close()
-            raise RpcError(f"cannot connect to {path}: {error.strerror or error}") from error
+            raise RpcError(f"cannot connect to {remote}: {error.strerror or error}") from error
 
     def __enter__(self) -> Connection:
         return self
@@ -97,6 +97,22 @@ class Connection:
             cut = _whole_characters(data)
             self._buffer += data[:cut].decode()
             self._pending = data[cut:]
+
+
+def _connect(remote: str, timeout_s: float) -> socket.socket:
+    if remote.startswith("tcp:"):
+        host, _, port = remote.removeprefix("tcp:").rpartition(":")
+        if not host or not port.isdecimal():
+            raise RpcError(f"{remote}: expected tcp:HOST:PORT")
+        return socket.create_connection((host.strip("[]"), int(port)), timeout_s)
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.settimeout(timeout_s)
+    try:
+        connection.connect(remote.removeprefix("unix:"))
+    except OSError:
+        connection.close()
+        raise
+    return connection
 
 
 def _whole_characters(data: bytes) -> int:
