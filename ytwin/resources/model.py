@@ -271,11 +271,16 @@ class NodeStatus(Model):
     addresses: tuple[NodeAddress, ...] = ()
 
 
+class NodeSpec(Model):
+    """Nothing of it is read."""
+
+
 class Node(Resource):
     """A chassis. Its underlay address is status.addresses[InternalIP], or annotation `iaas.yusur.io/encap-ip`."""
 
     KIND = "Node"
     API_VERSIONS = (CORE,)
+    spec: NodeSpec = NodeSpec()
     status: NodeStatus = NodeStatus()
 
 

@@ -21,7 +21,9 @@ class Snapshot:
     """Valid objects; equal whatever order they arrived in."""
 
     objects: Mapping[ObjectId, Resource] = field(default_factory=dict)
-    _derived: dict[Callable[[Any], Any], Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _derived: dict[Callable[[Any], Any], tuple[tuple[str, ...], Any]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @classmethod
     def of(cls, resources: Iterable[Resource]) -> Snapshot:
@@ -44,19 +46,44 @@ class Snapshot:
         found = self.table(kind.KIND).by_id.get(ObjectId(kind.KIND, namespace, name))
         return found if isinstance(found, kind) else None
 
+    def items(self, kind: type[T]) -> Iterator[tuple[ObjectId, T]]:
+        """Ids and objects of a kind, sorted."""
+        table = self.table(kind.KIND)
+        return zip(table.keys, cast("list[T]", table.values), strict=True)
+
     def with_objects(self, resources: Iterable[Resource]) -> Snapshot:
         """This snapshot with objects added or replaced."""
         return self.changed(resources)
 
     def changed(self, put: Iterable[Resource], remove: Iterable[ObjectId] = ()) -> Snapshot:
         """This snapshot with objects added or replaced and removed; what it does not touch is shared, not copied."""
-        return Snapshot(self._objects.changed(put, remove))
+        return self._inheriting(self._objects.changed(put, remove))
 
-    def once(self, function: Callable[[Snapshot], R]) -> R:
-        """`function(self)` of a pure, module-level function, computed once for this (immutable) snapshot."""
+    def with_tables(self, tables: Mapping[str, Table]) -> Snapshot:
+        """This snapshot with whole tables replaced."""
+        return self._inheriting(Objects({**self._objects.tables, **tables}))
+
+    def only(self, kinds: Iterable[str]) -> Snapshot:
+        """The objects of these kinds alone."""
+        return self._inheriting(Objects({kind: self.table(kind) for kind in kinds}))
+
+    def _inheriting(self, objects: Objects) -> Snapshot:
+        """Other objects, with what `once` knows about kinds that are the same."""
+        made = Snapshot(objects)
+        for function, (kinds, value) in self._derived.items():
+            if kinds and all(objects.table(kind) is self.table(kind) for kind in kinds):
+                made._derived[function] = (kinds, value)
+        return made
+
+    def once(self, function: Callable[[Snapshot], R], *kinds: str) -> R:
+        """`function(self)` of a pure, module-level function, computed once for this (immutable) snapshot.
+
+        With `kinds`, the function promises to read these only; then snapshots made from this one know the result too, as long as
+        they leave these kinds alone.
+        """
         if function not in self._derived:
-            self._derived[function] = function(self)
-        result: R = self._derived[function]
+            self._derived[function] = (kinds, function(self))
+        result: R = self._derived[function][1]
         return result
 
     @property

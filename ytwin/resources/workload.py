@@ -15,6 +15,7 @@ from frozendict import frozendict
 from ytwin.resources.addresses import AddressRange, canonical, canonical_dual, hosts, networks, split_dual, version_of
 from ytwin.resources.model import (
     BareMetal,
+    ClusterNetwork,
     EipGateway,
     Metadata,
     Node,
@@ -36,6 +37,9 @@ MAC_ADDRESS = "ovn.kubernetes.io/mac_address"
 ENCAP_IP = "iaas.yusur.io/encap-ip"
 JOIN = "join"
 """Name of the Subnet that the nodes' own ports sit in: the article's subnet0, kube-ovn's `join`."""
+
+_NETWORK = (Subnet.KIND, Vpc.KIND, ClusterNetwork.KIND)
+_PLACED = (*_NETWORK, Pod.KIND, VirtualMachine.KIND, BareMetal.KIND, VNicIP.KIND)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +99,7 @@ def join_subnet(snapshot: Snapshot) -> Subnet:
 
 def subnets_of(snapshot: Snapshot, vpc: str) -> tuple[Subnet, ...]:
     """Subnets of a VPC, sorted by name, without `join` (see `join_subnet`)."""
-    return snapshot.once(_subnets_by_vpc).get(vpc, ())
+    return snapshot.once(_subnets_by_vpc, *_NETWORK).get(vpc, ())
 
 
 def _subnets_by_vpc(snapshot: Snapshot) -> dict[str, tuple[Subnet, ...]]:
@@ -169,7 +173,7 @@ class DefaultSubnets:
 
 def default_subnets(snapshot: Snapshot) -> DefaultSubnets:
     """A Subnet's `namespaces` win over the `defaultSubnet` of a Vpc with `namespaces`, which wins over `default: true`."""
-    return snapshot.once(_default_subnets)
+    return snapshot.once(_default_subnets, *_NETWORK)
 
 
 def _default_subnets(snapshot: Snapshot) -> DefaultSubnets:
@@ -200,12 +204,12 @@ def subnet_of_pod(snapshot: Snapshot, pod: Pod) -> str:
 
 def workloads(snapshot: Snapshot) -> tuple[Workload, ...]:
     """Every workload with a port of its own, sorted by id."""
-    return snapshot.once(_workloads)
+    return snapshot.once(_workloads, *_PLACED)
 
 
 def workloads_by_address(snapshot: Snapshot) -> Mapping[tuple[str, str], Workload]:
     """(vpc, address) -> workload, for the addresses that are given."""
-    return snapshot.once(_workloads_by_address)
+    return snapshot.once(_workloads_by_address, *_PLACED)
 
 
 def _workloads_by_address(snapshot: Snapshot) -> dict[tuple[str, str], Workload]:
