@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 
 _MAC = re.compile(r"[0-9a-fA-F]{1,2}(?::[0-9a-fA-F]{1,2}){5}")
@@ -56,6 +57,7 @@ def ip6_text(value: int) -> str:
     return str(IPv6Address(value))
 
 
+@lru_cache(maxsize=65536)
 def parse_ip(text: str) -> tuple[int, int] | None:
     """(family 4 or 6, value) of an address, or None."""
     try:

@@ -1,8 +1,8 @@
 """The Northbound, resolved once for both halves of northd: datapaths, ports with their peers, load balancers where they apply.
 
 Every object is frozen and made through the memo from the rows it depends on, so it is the same object as long as those rows
-are, and flow functions can be remembered by their arguments. For that reason a switch or router does not hold its list of load balancers
-(only whether it has any VIP): what depends on all of them is asked from the Model.
+are, and flow functions can be remembered by their arguments. For that reason a switch or router does not hold its list of
+load balancers (only whether it has any VIP): what depends on all of them is asked from the Model.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ class Router:
     """A gateway router (options:chassis)."""
     has_vip: bool
     tunnel_key: int
-    """Its number as a datapath; names its VIP address sets (`rtr_lb_<key>_ip4`)."""
+    """Its number as a datapath; names its VIP address sets (`_rtr_lb_<key>_ip4`)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -402,7 +402,8 @@ class _Resolver:
         router_ports = self.router_ports()
         switch_ports = self.switch_ports(router_ports)
         peer_of = {port.peer.name: port for port in switch_ports.values() if port.peer is not None}
-        members = {row.key: self._members(row) for row in [*self.switch_rows.values(), *self.router_rows.values()]}
+        for switch_row in self.switch_rows.values():
+            self._members(switch_row)  # checks the references
 
         switches: dict[str, Switch] = {}
         of_switch: dict[str, list[SwitchPort]] = {name: [] for name in self.switch_rows}
@@ -414,7 +415,8 @@ class _Resolver:
 
         routers = self._routers(router_ports, peer_of, len(switches))
         router_members = {
-            name: self._tuple([self.balancers[lb] for lb in members[row.key]]) for name, row in self.router_rows.items()
+            name: self._tuple([self.balancers[lb] for lb in self._members(row)])
+            for name, row in self.router_rows.items()
         }
         return Model(
             northbound=self.nb,
