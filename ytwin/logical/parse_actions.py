@@ -27,8 +27,8 @@ from ytwin.logical.actions import (
     FieldRef,
     Load,
     Move,
-    Nested,
     NeighborAction,
+    Nested,
     Next,
     Opaque,
     Output,
@@ -524,9 +524,9 @@ def _prerequisites(action: Action) -> Iterator[Expr]:
                 yield _predicate(_RESULT_PREREQUISITES[name])
         case _:
             pass
-    for ref in refs:
-        if ref is not None:
-            yield from _field_prerequisites(ref)
+    for needed in refs:
+        if needed is not None:
+            yield from _field_prerequisites(needed)
 
 
 def prerequisites(actions: tuple[Action, ...]) -> Expr:
