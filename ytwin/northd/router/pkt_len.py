@@ -11,7 +11,7 @@ from ytwin.northd.router.view import PortView, RouterView
 from ytwin.northd.stages import Stage
 
 ETH_HEADER_BYTES = 14
-VLAN_HEADER_BYTES = 18
+"""northd adds a VLAN header only for a localnet port's `tag_request`; a `tag` given directly, as here, does not count."""
 
 
 def gateway_mtu_flows(port: PortView, stage: Stage, match: str, actions: str) -> Iterator[Flow]:
@@ -23,7 +23,7 @@ def gateway_mtu_flows(port: PortView, stage: Stage, match: str, actions: str) ->
     if mtu <= 0:
         yield Flow(stage, 50, match, actions, port.source)
         return
-    frame = mtu + (VLAN_HEADER_BYTES if port.peer_has_vlan else ETH_HEADER_BYTES)
+    frame = mtu + ETH_HEADER_BYTES
     yield Flow(stage, 50, match, f"{reg.PKT_LARGER} = check_pkt_larger({frame}); {actions}", port.source)
     bypass = port.options.get("gateway_mtu_bypass")
     if bypass is not None:

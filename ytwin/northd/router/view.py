@@ -17,8 +17,8 @@ from ytwin.northd.balancers import VipSet, flag
 from ytwin.northd.collect import Group
 from ytwin.northd.model import Model, Router, RouterPort
 
-NO_PEER, PEER, PEER_LOCALNET, PEER_LOCALNET_VLAN = "none", "plain", "localnet", "localnet with VLAN"
-"""What a port is connected to: nothing, a switch, a switch with a localnet port, one whose localnet port has a VLAN tag."""
+NO_PEER, PEER, PEER_LOCALNET = "none", "plain", "localnet"
+"""What a port is connected to: nothing, a switch, a switch with a localnet port."""
 
 _UNSUPPORTED_ROUTER = ("mcast_relay",)
 _UNSUPPORTED_PORT = ("mcast_flood", "prefix_delegation", "prefix")
@@ -40,7 +40,6 @@ class PortView:
     tunnel_key: int
     has_peer: bool
     peer_has_localnet: bool
-    peer_has_vlan: bool
 
     def source_ip(self, version: int, value: int) -> str:
         """The port's address in the first of its networks that holds the address `value`; "" if none does."""
@@ -145,8 +144,7 @@ def _port_view(port: RouterPort, peer: str) -> PortView:
         options=port.row.options,
         tunnel_key=port.tunnel_key,
         has_peer=peer != NO_PEER,
-        peer_has_localnet=peer in (PEER_LOCALNET, PEER_LOCALNET_VLAN),
-        peer_has_vlan=peer == PEER_LOCALNET_VLAN,
+        peer_has_localnet=peer == PEER_LOCALNET,
     )
 
 
@@ -201,10 +199,7 @@ def _peer_kind(model: Model, port: RouterPort) -> str:
     peer = model.peer_of.get(port.name)
     if peer is None:
         return NO_PEER
-    localnets = model.switches[peer.row.switch].localnet_ports
-    if not localnets:
-        return PEER
-    return PEER_LOCALNET_VLAN if any(localnet.row.tag is not None for localnet in localnets) else PEER_LOCALNET
+    return PEER_LOCALNET if model.switches[peer.row.switch].localnet_ports else PEER
 
 
 def router_view(model: Model, router: Router) -> RouterView:
