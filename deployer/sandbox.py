@@ -23,6 +23,8 @@ from ytwin.core.errors import YtwinError
 from ytwin.logical.southbound import Southbound
 from ytwin.northbound.rows import Northbound, RowKey
 
+REFERENCE = "23.03"
+"""Release of OVN whose flows the twin's northd writes."""
 NB, SB = "OVN_Northbound", "OVN_Southbound"
 BINARIES = {  # binary -> Debian package
     "ovsdb-server": "openvswitch-common",
@@ -48,6 +50,20 @@ def missing_binaries() -> dict[str, str]:
         if not (_pkgdata() / schema).exists():
             missing[str(_pkgdata() / schema)] = "ovn-central"
     return missing
+
+
+def why_no_reference() -> str:
+    """Why this machine's OVN cannot be the oracle of conformance; "" if it can.
+
+    Logical flows change with every release: only the release that the twin's northd reproduces can judge it.
+    """
+    missing = missing_binaries()
+    if missing:
+        return f"not installed: {', '.join(sorted(set(missing.values())))}"
+    text = subprocess.run([_binary("ovn-northd"), "--version"], capture_output=True, text=True, check=False).stdout
+    words = text.split("\n", 1)[0].split()
+    version = words[-1] if words else "unknown"
+    return "" if version.startswith(f"{REFERENCE}.") else f"ovn-northd here is {version}, the reference is {REFERENCE}"
 
 
 def _which(name: str) -> str | None:

@@ -1,0 +1,18 @@
+.PHONY: demo test bench conformance setup
+
+demo:
+	@./scripts/demo
+
+test:
+	@./scripts/test
+
+setup:
+	@./scripts/setup
+
+VENV ?= .venv
+
+bench: setup
+	@$(VENV)/bin/python -m experiments.bench $(ARGS)
+
+conformance: setup
+	@$(VENV)/bin/python -m experiments.conformance $(ARGS)
