@@ -8,11 +8,13 @@ Every row's `external_ids` carry owner, kind, namespace and name of the Kubernet
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import ClassVar, NamedTuple, TypeAlias, TypeVar
 
 from frozendict import frozendict
+
+from ytwin.core.tables import format_table
 
 Strings: TypeAlias = frozendict[str, str]
 EMPTY: Strings = frozendict()
@@ -196,6 +198,19 @@ Row: TypeAlias = (
 )
 R = TypeVar("R", bound=Row)
 
+TABLES: tuple[type[Row], ...] = (
+    LogicalRouter,
+    LogicalRouterPort,
+    GatewayChassis,
+    StaticRoute,
+    RouterPolicy,
+    LogicalSwitch,
+    LogicalSwitchPort,
+    LoadBalancer,
+    LoadBalancerGroup,
+)
+"""Every table, in the order a person reads them."""
+
 
 @dataclass(frozen=True)
 class Northbound:
@@ -222,3 +237,39 @@ class Northbound:
     def of_type(self, kind: type[R]) -> Iterator[R]:
         """Rows of one table in insertion order."""
         return (row for row in self._tables.get(kind.table, ()) if isinstance(row, kind))
+
+    def __str__(self) -> str:
+        """Every table that has rows, then NB_Global.options: sorted, so that equal Northbounds print the same text."""
+        blocks = [_table_text(rows) for rows in self._tables.values()]
+        if self.options:
+            blocks.append("NB_Global\n" + format_table(("option", "value"), sorted(self.options.items())))
+        return "\n\n".join(blocks)
+
+
+def columns_of(kind: type[Row]) -> tuple[str, ...]:
+    """A table's columns in the order they are declared."""
+    return tuple(column.name for column in fields(kind))
+
+
+def cell(value: object) -> str:
+    """A column's value in one line for people: `a, b` for a set, `k=v` for a map, `-` for nothing."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}={value[key]}" for key in sorted(value)) or "-"
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value)) or "-"
+    return "-" if value is None or value == "" else str(value)
+
+
+def _table_text(rows: list[Row]) -> str:
+    """One table, sorted by key; external_ids as the object they name."""
+    names = columns_of(type(rows[0]))
+    shown = [name for name in names if name != "external_ids"]
+    lines = [[cell(getattr(row, name)) for name in shown] for row in sorted(rows, key=lambda row: row.key)]
+    if "external_ids" in names:
+        shown.append("object")
+        for line, row in zip(lines, sorted(rows, key=lambda row: row.key), strict=True):
+            ids = getattr(row, "external_ids", EMPTY)
+            line.append(
+                "/".join(part for part in (ids.get(key, "") for key in ("kind", "namespace", "name")) if part) or "-"
+            )
+    return f"{rows[0].table}\n{format_table(shown, lines)}"
