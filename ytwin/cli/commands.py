@@ -13,6 +13,7 @@ from ytwin.cli import output
 from ytwin.cli.clients import find_client, find_destination
 from ytwin.cli.files import read_files, read_southbound_source, write_text
 from ytwin.cli.kinds import KINDS, kind_of, table_of
+from ytwin.controllers import remember
 from ytwin.core.errors import YtwinError
 from ytwin.core.plan import diff as diff_rows
 from ytwin.generate import generate as generate_objects
@@ -265,7 +266,7 @@ def diff(
     Addresses that A's controllers gave are kept in B, as they are in a running cluster.
     """
     old, old_rows = pipeline.compile_rows(pipeline.read(read_files([before])))
-    _, new_rows = pipeline.compile_rows(pipeline.keep_addresses(old, pipeline.read(read_files([after]))))
+    _, new_rows = pipeline.compile_rows(remember(old, pipeline.read(read_files([after]))))
     plan = diff_rows(old_rows.rows, new_rows.rows)
     if json:
         output.print_json(plan_to_json(plan))

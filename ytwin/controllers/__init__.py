@@ -3,3 +3,9 @@
 Pure and level-triggered: the same function creates, heals and cleans up. Owns the allocation of ClusterIPs, EIPs and workload
 addresses, which never moves an address already given.
 """
+
+from ytwin.controllers.children import OWNER, probe_name
+from ytwin.controllers.memory import remember
+from ytwin.controllers.yusurservice import reconcile
+
+__all__ = ["OWNER", "probe_name", "reconcile", "remember"]

@@ -124,10 +124,12 @@ def mtu_exceeds_tunnel(context: LintContext) -> Iterator[Finding]:
 
 def unmodelled_fields(context: LintContext) -> Iterator[Finding]:
     """Fields of kube-ovn's objects that may change who reaches whom and that the twin accepts without modelling them."""
-    for resource in (*context.snapshot.all(Vpc), *context.snapshot.all(Subnet)):
-        for path in getattr(resource.spec, "unmodelled", ()):
+    specs = [(f"Vpc/{vpc.name}", vpc.spec.unmodelled) for vpc in context.snapshot.all(Vpc)]
+    specs += [(f"Subnet/{subnet.name}", subnet.spec.unmodelled) for subnet in context.snapshot.all(Subnet)]
+    for name, paths in specs:
+        for path in paths:
             message = f"{path} is accepted and not modelled: answers may differ from a cluster that acts on it"
-            yield Finding("unmodelled-field", Severity.WARNING, f"{resource.KIND}/{resource.name}", message)
+            yield Finding("unmodelled-field", Severity.WARNING, name, message)
 
 
 LINTS = (
