@@ -124,8 +124,8 @@ def mtu_exceeds_tunnel(context: LintContext) -> Iterator[Finding]:
 
 def unmodelled_fields(context: LintContext) -> Iterator[Finding]:
     """Fields of kube-ovn's objects that may change who reaches whom and that the twin accepts without modelling them."""
-    specs = [(f"Vpc/{vpc.name}", vpc.spec.unmodelled) for vpc in context.snapshot.all(Vpc)]
-    specs += [(f"Subnet/{subnet.name}", subnet.spec.unmodelled) for subnet in context.snapshot.all(Subnet)]
+    specs = [(f"Vpc/{vpc.name}", vpc.unmodelled) for vpc in context.snapshot.all(Vpc)]
+    specs += [(f"Subnet/{subnet.name}", subnet.unmodelled) for subnet in context.snapshot.all(Subnet)]
     for name, paths in specs:
         for path in paths:
             message = f"{path} is accepted and not modelled: answers may differ from a cluster that acts on it"
