@@ -128,9 +128,10 @@ def real_lines(ovn: OvnSandbox, uuids: dict[str, RowKey]) -> Lines:
         options = {k: v for k, v in dict(row["options"][1]).items() if k != TUNNEL_KEY}
         groups_of_port = _refs(row["ha_chassis_group"]) if row["ha_chassis_group"] != ["set", []] else []
         chassis = [item for group in groups_of_port for item in chassis_groups[group]]
+        key = 0 if row["type"] == "chassisredirect" else row["tunnel_key"]  # cannot be requested, and no flow has it
         lines[
             f"port {row['logical_port']} {names[row['datapath'][1]]} {row['type']!r} {_strings(row['mac'])} "
-            f"{_strings(row['port_security'])} {sorted(options.items())} {chassis} {row['tunnel_key']}"
+            f"{_strings(row['port_security'])} {sorted(options.items())} {chassis} {key}"
         ] = ""
     for row in _select(ovn, "Multicast_Group"):
         members = sorted(ports[port] for port in _refs(row["ports"]))
@@ -163,9 +164,10 @@ def our_lines(sb: Southbound, monitor_mac: str = _MONITOR_MAC) -> Lines:
         head = f"{flow.stage} {flow.pipeline} {flow.table} {flow.priority}"
         lines[f"flow {_datapaths(flow.datapaths)} {head} ({flow.match}) -> {flow.actions}"] = flow.source
     for port in sb.ports.values():
+        key = 0 if port.type == "chassisredirect" else port.tunnel_key
         lines[
             f"port {port.name} {_datapaths([port.datapath])} {port.type!r} {port.mac} {port.port_security} "
-            f"{sorted(port.options.items())} {list(port.gateway_chassis)} {port.tunnel_key}"
+            f"{sorted(port.options.items())} {list(port.gateway_chassis)} {key}"
         ] = ""
     for group in sb.multicast_groups:
         lines[f"group {_datapaths([group.datapath])} {group.name} {list(group.ports)}"] = ""

@@ -143,3 +143,23 @@ def vip_set(balancers: tuple[Balancer, ...], networks: tuple[Addresses, ...]) ->
                 reachable[vip.family].add(vip.ip)
     texts = [tuple(sorted(group[family])) for group in (every, routable, reachable) for family in (4, 6)]
     return VipSet(*texts)
+
+
+def wants_event(lb: Balancer, vip: Vip, everywhere: bool) -> bool:
+    """Whether traffic to the VIP is told to the controller; `everywhere`: NB_Global's controller_event."""
+    return (lb.event or everywhere) and not vip.has_backends and not lb.reject
+
+
+def empty_event(lb: Balancer, vip: Vip) -> tuple[str, str]:
+    """Match and actions that tell the controller about traffic to a VIP without backends.
+
+    OVN writes the row's UUID as `load_balancer`; a Northbound without UUIDs has the row's name in its place.
+    """
+    match = f"ip{vip.family}.dst == {vip.ip} && {lb.protocol}"
+    if vip.port:
+        match += f" && {lb.protocol}.dst == {vip.port}"
+    actions = (
+        f'trigger_event(event = "empty_lb_backends", vip = "{vip.text}", '
+        f'protocol = "{lb.protocol}", load_balancer = "{lb.row.name}");'
+    )
+    return match, actions

@@ -332,6 +332,14 @@ class _Resolver:
         self.groups = {row.name: row for row in northbound.of_type(LoadBalancerGroup)}
         call = memo.call
         self.balancers = {row.name: call(resolve_balancer, row) for row in northbound.of_type(LoadBalancer)}
+        for rows in (self.groups, self.switch_rows, self.router_rows):
+            for holder in rows.values():
+                self._check(holder)
+        self.groups_with_vip = {
+            name
+            for name, group in self.groups.items()
+            if any(self.balancers[lb].row.vips for lb in group.load_balancer)
+        }
         self.where: dict[tuple[str, str], Group] = {}
         for kind, rows in ((SWITCH, self.switch_rows), (ROUTER, self.router_rows)):
             for name, row in rows.items():
@@ -341,26 +349,27 @@ class _Resolver:
         result: tuple[T, ...] = self.memo.call(pack, *items)
         return result
 
-    def _members(self, row: LogicalSwitch | LogicalRouter) -> list[str]:
-        """Names of the load balancers of a datapath, groups last, each once."""
-        names = dict.fromkeys(row.load_balancer)
-        for group in row.load_balancer_group:
-            if group not in self.groups:
-                raise Unsupported(f"{row.key}: refers to Load_Balancer_Group {group!r}, which does not exist")
-            names.update(dict.fromkeys(self.groups[group].load_balancer))
-        for name in names:
+    def _check(self, row: LogicalSwitch | LogicalRouter | LoadBalancerGroup) -> None:
+        """Refuse references to nothing (OVSDB would not hold them)."""
+        for name in row.load_balancer:
             if name not in self.balancers:
                 raise Unsupported(f"{row.key}: refers to Load_Balancer {name!r}, which does not exist")
-        return list(names)
+        if not isinstance(row, LoadBalancerGroup):
+            for name in row.load_balancer_group:
+                if name not in self.groups:
+                    raise Unsupported(f"{row.key}: refers to Load_Balancer_Group {name!r}, which does not exist")
+
+    def _balancers_of(self, row: LogicalRouter) -> tuple[Balancer, ...]:
+        """The load balancers of a router, each once."""
+        names = dict.fromkeys(row.load_balancer)
+        for group in row.load_balancer_group:
+            names.update(dict.fromkeys(self.groups[group].load_balancer))
+        return self._tuple([self.balancers[name] for name in names])
 
     def _has_vip(self, row: LogicalSwitch | LogicalRouter) -> bool:
         """Whether a load balancer of the row has any VIP, parsable or not (northd looks at the column only)."""
-        if any(self.balancers[name].row.vips for name in row.load_balancer):
-            return True
-        return any(
-            any(self.balancers[name].row.vips for name in self.groups[group].load_balancer)
-            for group in row.load_balancer_group
-        )
+        direct = any(self.balancers[name].row.vips for name in row.load_balancer)
+        return direct or any(group in self.groups_with_vip for group in row.load_balancer_group)
 
     def router_ports(self) -> dict[str, RouterPort]:
         chassis: dict[str, list[GatewayChassis]] = {}
@@ -402,8 +411,6 @@ class _Resolver:
         router_ports = self.router_ports()
         switch_ports = self.switch_ports(router_ports)
         peer_of = {port.peer.name: port for port in switch_ports.values() if port.peer is not None}
-        for switch_row in self.switch_rows.values():
-            self._members(switch_row)  # checks the references
 
         switches: dict[str, Switch] = {}
         of_switch: dict[str, list[SwitchPort]] = {name: [] for name in self.switch_rows}
@@ -414,10 +421,7 @@ class _Resolver:
             switches[name] = call(_switch, row, self.where[SWITCH, name], _key(number), ports, self._has_vip(row))
 
         routers = self._routers(router_ports, peer_of, len(switches))
-        router_members = {
-            name: self._tuple([self.balancers[lb] for lb in self._members(row)])
-            for name, row in self.router_rows.items()
-        }
+        router_members = {name: self._balancers_of(row) for name, row in self.router_rows.items()}
         return Model(
             northbound=self.nb,
             memo=self.memo,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ytwin.logical.southbound import LogicalFlow
-from ytwin.northd.balancers import Balancer, Vip
+from ytwin.northd.balancers import Balancer, Vip, empty_event, wants_event
 from ytwin.northd.collect import Flows, Group
 from ytwin.northd.stages import Stage
 from ytwin.northd.switch.registers import (
@@ -21,7 +21,7 @@ def balancer_flows(lb: Balancer, where: Group, event: bool) -> tuple[LogicalFlow
     """The flows of `lb` on the switches `where`; `event`: events are on for all load balancers."""
     flows = Flows()
     for vip in lb.vips:
-        if (lb.event or event) and not vip.has_backends and not lb.reject:
+        if wants_event(lb, vip, event):
             flows.add(where, Stage.LS_IN_PRE_LB, 130, *empty_event(lb, vip), lb.source)
         ip = f"ip{vip.family}"
         port_match = f" && {lb.protocol}.dst == {vip.port}" if vip.port else ""
@@ -34,21 +34,6 @@ def balancer_flows(lb: Balancer, where: Group, event: bool) -> tuple[LogicalFlow
         if lb.affinity_timeout:
             _affinity(flows, lb, vip, where)
     return flows.done()
-
-
-def empty_event(lb: Balancer, vip: Vip) -> tuple[str, str]:
-    """Match and actions that tell the controller about traffic to a VIP without backends.
-
-    OVN writes the row's UUID as `load_balancer`; a Northbound without UUIDs has the row's name in its place.
-    """
-    match = f"ip{vip.family}.dst == {vip.ip} && {lb.protocol}"
-    if vip.port:
-        match += f" && {lb.protocol}.dst == {vip.port}"
-    actions = (
-        f'trigger_event(event = "empty_lb_backends", vip = "{vip.text}", '
-        f'protocol = "{lb.protocol}", load_balancer = "{lb.row.name}");'
-    )
-    return match, actions
 
 
 def _balance(lb: Balancer, vip: Vip) -> str:

@@ -181,11 +181,12 @@ def _acl(flows: Flows, where: Group, ct_inv: bool) -> None:
 
 def _hairpin(flows: Flows, where: Group) -> None:
     """A client that is balanced to itself gets its packet back with the VIP as source."""
+    source = f"Logical_Switch/{where[0].name}" if len(where) == 1 else ""
     check = f"{HAIRPIN} = chk_lb_hairpin(); {HAIRPIN_REPLY} = chk_lb_hairpin_reply(); next;"
-    flows.add(where, Stage.LS_IN_PRE_HAIRPIN, 100, "ip && ct.trk", check)
+    flows.add(where, Stage.LS_IN_PRE_HAIRPIN, 100, "ip && ct.trk", check, source)
     nat = Stage.LS_IN_NAT_HAIRPIN
-    flows.add(where, nat, 100, f"ip && ct.new && ct.trk && {HAIRPIN} == 1", "ct_snat_to_vip; next;")
-    flows.add(where, nat, 100, f"ip && ct.est && ct.trk && {HAIRPIN} == 1", "ct_snat;")
-    flows.add(where, nat, 90, f"ip && {HAIRPIN_REPLY} == 1", "ct_snat;")
+    flows.add(where, nat, 100, f"ip && ct.new && ct.trk && {HAIRPIN} == 1", "ct_snat_to_vip; next;", source)
+    flows.add(where, nat, 100, f"ip && ct.est && ct.trk && {HAIRPIN} == 1", "ct_snat;", source)
+    flows.add(where, nat, 90, f"ip && {HAIRPIN_REPLY} == 1", "ct_snat;", source)
     turn = "eth.dst <-> eth.src; outport = inport; flags.loopback = 1; output;"
     flows.add(where, Stage.LS_IN_HAIRPIN, 1, f"({HAIRPIN} == 1 || {HAIRPIN_REPLY} == 1)", turn)
