@@ -27,10 +27,11 @@ VERSION = 1
 
 def row_to_json(row: Row) -> dict[str, Any]:
     """One row's columns."""
-    return {name: _plain(getattr(row, name)) for name in columns_of(type(row))}
+    return {name: plain(getattr(row, name)) for name in columns_of(type(row))}
 
 
-def _plain(value: object) -> Any:
+def plain(value: object) -> Any:
+    """A column's value as JSON."""
     if isinstance(value, Mapping):
         return {key: value[key] for key in sorted(value)}
     return list(value) if isinstance(value, tuple) else value
@@ -47,7 +48,7 @@ def to_json(nb: Northbound) -> dict[str, Any]:
         "format": FORMAT,
         "version": VERSION,
         "schema": "23.03",
-        "nb_global": {"options": _plain(nb.options)},
+        "nb_global": {"options": plain(nb.options)},
         "tables": tables,
     }
 

@@ -1,8 +1,8 @@
 """A shell script of stock `ovn-nbctl` calls that fills an empty Northbound with exactly these rows.
 
-It speaks the generic commands (`create`, `add`, `set`), because those alone reach every column. A row that OVN keeps only while its
-parent refers to it is created in the transaction that adds it to the parent. Rows go in chunks, one transaction each, parents
-first, so that no command line grows beyond what a kernel takes.
+It speaks the generic commands (`create`, `add`, `set`), because those alone reach every column. A row that OVN keeps only while
+its parent refers to it is created in the transaction that adds it to the parent. Rows go in chunks, one transaction each,
+parents first, so that no command line grows beyond what a kernel takes.
 """
 
 from __future__ import annotations
@@ -143,7 +143,11 @@ class _Parents:
         for group in nb.of_type(LoadBalancerGroup):
             for name in group.load_balancer:
                 self._balancers.setdefault(name, []).append((group.table, group.name, "load_balancer"))
-        for parent in (*nb.of_type(LogicalRouter), *nb.of_type(LogicalSwitch)):
+        routers_and_switches: list[LogicalRouter | LogicalSwitch] = [
+            *nb.of_type(LogicalRouter),
+            *nb.of_type(LogicalSwitch),
+        ]
+        for parent in routers_and_switches:
             for name in parent.load_balancer:
                 self._balancers.setdefault(name, []).append((parent.table, parent.name, "load_balancer"))
             for name in parent.load_balancer_group:

@@ -1,8 +1,8 @@
 """What a change does to the rows, before it is done: for people (like a Terraform plan) and as JSON.
 
-JSON form: `{"summary": {"create", "update", "delete"}, "changes": [{"verb", "table", "name", "object", "columns": [...]}]}`. A column is
-`{"name", "before", "after"}`; for a set `{"name", "added", "removed"}`, for a map `{"name", "keys": {KEY: {"before", "after"}}}`
-with null for what is not there.
+JSON form: `{"summary": {"create", "update", "delete"}, "changes": [{"verb", "table", "name", "object", "columns": [...]}]}`.
+A column is `{"name", "before", "after"}`; in an update a set is `{"name", "added", "removed"}` and a map
+`{"name", "keys": {KEY: {"before", "after"}}}`, with null for what is not there.
 """
 
 from __future__ import annotations
@@ -11,10 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from frozendict import frozendict
-
 from ytwin.core.plan import Change, Plan, diff
-from ytwin.northbound.jsonform import row_to_json
+from ytwin.northbound.jsonform import plain, row_to_json
 from ytwin.northbound.names import object_of
 from ytwin.northbound.rows import EMPTY, Northbound, Row, RowKey, Strings, cell, columns_of
 
@@ -96,8 +94,8 @@ def _column_lines(name: str, before: Any, after: Any) -> Iterator[str]:
     """One changed column: sets and maps by what comes and goes, so that a long list shows its one new member."""
     if isinstance(before, tuple) and isinstance(after, tuple) and set(before) != set(after):
         yield f"    {name}:"
-        yield from (f"      + {value}" for value in after if value not in before)
-        yield from (f"      - {value}" for value in before if value not in after)
+        yield from (f"      + {value}" for value in _missing(after, before))
+        yield from (f"      - {value}" for value in _missing(before, after))
     elif isinstance(before, Mapping) and isinstance(after, Mapping):
         yield f"    {name}:"
         for key in sorted(before.keys() | after.keys()):
@@ -109,6 +107,12 @@ def _column_lines(name: str, before: Any, after: Any) -> Iterator[str]:
                 yield f"      ~ {key}={cell(before[key])} -> {cell(after[key])}"
     else:
         yield f"    {name}: {cell(before)} -> {cell(after)}"
+
+
+def _missing(values: tuple[str, ...], among: tuple[str, ...]) -> list[str]:
+    """`values` that are not `among`, in their order."""
+    known = set(among)
+    return [value for value in values if value not in known]
 
 
 def _change_json(change: Change[RowKey, Row]) -> dict[str, Any]:
@@ -130,10 +134,8 @@ def _change_json(change: Change[RowKey, Row]) -> dict[str, Any]:
 
 def _column_json(name: str, before: Any, after: Any) -> dict[str, Any]:
     if isinstance(before, tuple) and isinstance(after, tuple) and set(before) != set(after):
-        added, removed = [v for v in after if v not in before], [v for v in before if v not in after]
-        return {"name": name, "added": added, "removed": removed}
+        return {"name": name, "added": _missing(after, before), "removed": _missing(before, after)}
     if isinstance(before, Mapping) and isinstance(after, Mapping):
         keys = [key for key in sorted(before.keys() | after.keys()) if before.get(key) != after.get(key)]
         return {"name": name, "keys": {key: {"before": before.get(key), "after": after.get(key)} for key in keys}}
-    plain = lambda v: list(v) if isinstance(v, tuple) else v
     return {"name": name, "before": plain(before), "after": plain(after)}
