@@ -101,6 +101,7 @@ class OvnSandbox:
         self._connections: dict[str, Connection] = {}
         self._default_tracer: TraceDaemon | None = None
         self._tracers = 0
+        self._loaded_cfg = 0
         self.directory = Path()
         self.load_s = 0.0
         """Seconds that the last `load` took, from request to committed."""
@@ -142,6 +143,7 @@ class OvnSandbox:
     def transact(self, operations: Iterable[Operation], database: str = NB) -> list[dict[str, Any]]:
         """One transaction: its result per operation; raises RpcError naming the operation that failed."""
         operations = list(operations)
+        self._loaded_cfg = 0
         if database == SB:
             self._forget_tracers()
         result = self._connection(database).call("transact", [database, *operations])
@@ -163,17 +165,25 @@ class OvnSandbox:
         setting = {"op": "update", "table": "NB_Global", "where": [], "row": {"options": options}}
         inserts = insert_all(northbound)
         begin = time.perf_counter()
-        result = self.transact([*clearing, setting, *inserts])
+        result, self._loaded_cfg = self.transact_and_bump([*clearing, setting, *inserts])
         self.load_s = time.perf_counter() - begin
         rows = result[len(clearing) + 1 :]
         self.uuids = {key: row["uuid"][1] for key, row in zip(northbound.rows, rows, strict=False)}
         return self.load_s
 
-    def wait_northd(self, timeout_s: float | None = None) -> int:
-        """Return when the Southbound is what ovn-northd makes of the Northbound as it is now; the nb_cfg that says so."""
+    def transact_and_bump(self, operations: Iterable[Operation]) -> tuple[list[dict[str, Any]], int]:
+        """One Northbound transaction that also raises nb_cfg: results, and the number for `wait_sb_cfg`.
+
+        northd then works once, where a separate `wait_northd` would make it work a second time.
+        """
         bump = {"op": "mutate", "table": "NB_Global", "where": [], "mutations": [["nb_cfg", "+=", 1]]}
         read = {"op": "select", "table": "NB_Global", "where": [], "columns": ["nb_cfg"]}
-        number = int(self.transact([bump, read])[1]["rows"][0]["nb_cfg"])
+        *results, _, row = self.transact([*operations, bump, read])
+        return results, int(row["rows"][0]["nb_cfg"])
+
+    def wait_northd(self, timeout_s: float | None = None) -> int:
+        """Return when the Southbound is what ovn-northd makes of the Northbound as it is now; the nb_cfg that says so."""
+        number, self._loaded_cfg = self._loaded_cfg or self.transact_and_bump([])[1], 0
         self.wait_sb_cfg(number, timeout_s)
         return number
 
@@ -207,6 +217,7 @@ class OvnSandbox:
 
     def nbctl(self, *args: str, stdin: str = "") -> str:
         """Run stock ovn-nbctl on the Northbound; its output."""
+        self._loaded_cfg = 0
         return self.run("ovn-nbctl", f"--db={self.nb_remote}", "--no-leader-only", *args, stdin=stdin)
 
     def northd_appctl(self, method: str, *args: str) -> str:
@@ -399,8 +410,11 @@ class TraceDaemon:
         self.close()
 
     def trace(self, datapath: str, microflow: str, flags: Sequence[str] = ()) -> str:
-        """What it says about one packet entering `datapath`; `flags` are --detailed, --summary, --minimal."""
-        return str(self._connection.call("trace", [*flags, datapath, microflow]))
+        """What it says about one packet entering `datapath` ("": that of its inport).
+
+        `flags` are --detailed, --summary and --minimal.
+        """
+        return str(self._connection.call("trace", [*flags, *([datapath] if datapath else []), microflow]))
 
     def trace_many(self, packets: Iterable[tuple[str, str]]) -> list[str]:
         """The same for (datapath, microflow) pairs, sent together; a few dozen at a time."""
