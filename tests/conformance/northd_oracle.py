@@ -194,8 +194,8 @@ def differences(real: Lines, ours: Lines) -> Iterator[str]:
     for line in sorted(ours.keys() - real.keys()):
         yield f"+ {line}"
     for line in sorted(real.keys() & ours.keys()):
-        # A flow that several rows make has the hint of whichever northd met first.
-        if real[line] and real[line] != ours[line] and "," not in line.split(" ", 2)[1]:
+        # A flow that several rows make has the hint of whichever northd met first: only the row's table is certain.
+        if real[line].partition("/")[0] not in ("", ours[line].partition("/")[0]) and "," not in line.split(" ", 2)[1]:
             yield f"? {line}: {real[line]} there, {ours[line] or 'nothing'} here"
 
 

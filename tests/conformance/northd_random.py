@@ -80,6 +80,9 @@ class _Draw:
                 "install_ls_lb_from_router": (0.2, ("true", "false")),
             }
         )
+        if any(isinstance(row, LogicalRouter) and row.load_balancer_group for row in order):
+            # ovn-northd 23.03.1 writes past the end of a group's list of switches here, and aborts.
+            options = options.delete("install_ls_lb_from_router") if "install_ls_lb_from_router" in options else options
         return Northbound.of(order, options)
 
     # -- switches ----------------------------------------------------------------------------------------------------

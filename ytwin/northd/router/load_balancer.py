@@ -10,10 +10,9 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ytwin.core.errors import Unsupported
 from ytwin.core.memo import Memo
 from ytwin.logical.southbound import DatapathId, LogicalFlow
-from ytwin.northd.balancers import Balancer, Vip
+from ytwin.northd.balancers import Balancer, Vip, empty_event, wants_event
 from ytwin.northd.collect import Flows, Group, group_of
 from ytwin.northd.router import registers as reg
 from ytwin.northd.router.flow import DROP
@@ -66,8 +65,8 @@ def balancer_flows(balancer: Balancer, sites: tuple[Site, ...], event: bool) -> 
     flows = Flows()
     everywhere = group_of(datapath for site in sites for datapath in site.where)
     for vip in balancer.vips:
-        if (event or balancer.event) and not vip.has_backends and not balancer.reject:
-            raise Unsupported(f"{balancer.source}: events for VIPs without backends carry a UUID and are not modelled")
+        if wants_event(balancer, vip, event):
+            flows.add(everywhere, Stage.LR_IN_DNAT, 130, *empty_event(balancer, vip), balancer.source)
         match = f"ip && ip{vip.family}.dst == {vip.ip}"
         flows.add(everywhere, Stage.LR_IN_DEFRAG, 100, match, "ct_dnat;", balancer.source)
         _nat_flows(flows, balancer, vip, sites)
