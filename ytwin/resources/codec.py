@@ -343,7 +343,7 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
 
 
-class _Dumper(yaml.SafeDumper):
+class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]  # the base is chosen at run time
     """Block style without aliases; quotes every text that would not come back as text."""
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002  # the signature is PyYAML's

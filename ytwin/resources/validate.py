@@ -5,8 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ytwin.core.errors import Problem
+from ytwin.resources.rules import attachments, gateways, names, network, services, vips
 from ytwin.resources.rules.report import CONSEQUENCES, Locator, Report
 from ytwin.resources.snapshot import ObjectId, Snapshot
+
+RULES = (
+    names.check,
+    names.check_references,
+    network.check,  # parses the Subnets; what follows uses them
+    gateways.check,
+    attachments.check,
+    services.check,
+    vips.check,
+)
 
 __all__ = ["CONSEQUENCES", "Locator", "validate"]
 
@@ -18,4 +29,6 @@ def validate(snapshot: Snapshot, where: Mapping[ObjectId, Locator]) -> list[Prob
     such an object is not dangling. Objects without a place (made by code) are named instead.
     """
     report = Report(snapshot, where)
+    for rule in RULES:
+        rule(report)
     return sorted(set(report.problems))
