@@ -24,14 +24,18 @@ _PREFIX = {"Pod": "", "VirtualMachine": "vm_", "BareMetal": "bm_", "VNicIP": "vn
 
 @lru_cache(maxsize=1 << 12)
 def _cluster_scoped(kind: str, name: str) -> Strings:
-    return frozendict({"owner": OWNER, "kind": kind, "namespace": "", "name": name})
+    return frozendict({"owner": OWNER, "kind": kind, "namespace": "", "object": name})
 
 
 def owned_by(source: ObjectId) -> Strings:
-    """The `external_ids` of a row that comes from an object."""
+    """The `external_ids` of a row that comes from an object.
+
+    Its name is under `object`, because northd copies a port's external_ids to the Southbound and OVN's tools print `name`
+    there instead of the port's own name.
+    """
     if not source.namespace:
         return _cluster_scoped(source.kind, source.name)
-    return frozendict({"owner": OWNER, "kind": source.kind, "namespace": source.namespace, "name": source.name})
+    return frozendict({"owner": OWNER, "kind": source.kind, "namespace": source.namespace, "object": source.name})
 
 
 # --- ports of workloads and nodes --------------------------------------------------------------------------------------
@@ -131,7 +135,7 @@ def object_of(row: Row) -> ObjectId | None:
     ids = row.external_ids
     if ids.get("owner") != OWNER or not ids.get("kind"):
         return None
-    return ObjectId(ids["kind"], ids.get("namespace", ""), ids.get("name", ""))
+    return ObjectId(ids["kind"], ids.get("namespace", ""), ids.get("object", ""))
 
 
 def rows_by_object(nb: Northbound) -> Mapping[ObjectId, tuple[Row, ...]]:

@@ -2,7 +2,7 @@
 
 Each row is frozen, knows its table name and its key; a reference is the referred row's key. Column names are OVN's.
 A child that OVN stores in its parent's column (ports, static_routes, policies, gateway_chassis) names its parent here.
-Every row's `external_ids` carry owner, kind, namespace and name of the Kubernetes object it came from.
+Every row's `external_ids` carry owner, kind, namespace and name (`object`) of the Kubernetes object it came from.
 """
 
 from __future__ import annotations
@@ -270,6 +270,6 @@ def _table_text(rows: list[Row]) -> str:
         for line, row in zip(lines, sorted(rows, key=lambda row: row.key), strict=True):
             ids = getattr(row, "external_ids", EMPTY)
             line.append(
-                "/".join(part for part in (ids.get(key, "") for key in ("kind", "namespace", "name")) if part) or "-"
+                "/".join(part for part in (ids.get(key, "") for key in ("kind", "namespace", "object")) if part) or "-"
             )
     return f"{rows[0].table}\n{format_table(shown, lines)}"
