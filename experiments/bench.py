@@ -1,0 +1,303 @@
+"""Speed beside the real tools, in one run on one machine: `python -m experiments.bench [--small] [--runs N] [--json FILE]`.
+
+Compile: a Snapshot in memory of SERVICES YusurServices, each with 10 backends, whose VPC has 100 Subnets (logical switches).
+  ours     `reconcile` + `compile_northbound` + `northd`, each with an empty Memo: from YAML-shaped objects to a Southbound.
+  OVN      the same Northbound in a sandbox: from its transaction being committed until ovn-northd has written sb_cfg, that is
+           reading, computing, and writing the Southbound through ovsdb-server. `of which computing` is northd's own stopwatch.
+One more: one Service is added to that.
+  ours     the same three calls with the Memo of the first run.
+  OVN      the same rows as one more transaction, timed in the same way.
+Trace: single packets through about 5,000 logical flows; both answer the same random packets, one at a time.
+  ours     one way a packet can go, walked to its end with conntrack and chassis.
+  OVN      one answer of an ovn-trace daemon over its control socket.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import re
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from random import Random
+
+from frozendict import frozendict
+from rich.console import Console
+from rich.table import Table
+
+from deployer.ovsdb_json import plan_operations
+from deployer.sandbox import OvnSandbox
+from experiments.conformance.packets import Draw, Packet, Places
+from ytwin.controllers import reconcile
+from ytwin.core.memo import Memo
+from ytwin.core.plan import diff
+from ytwin.logical.southbound import Southbound
+from ytwin.nodes import node_configs
+from ytwin.northbound import compile_northbound
+from ytwin.northbound.rows import Northbound
+from ytwin.northd import northd
+from ytwin.resources.model import (
+    Metadata,
+    Node,
+    NodeAddress,
+    NodeStatus,
+    Pod,
+    PodSpec,
+    Resource,
+    Subnet,
+    SubnetSpec,
+    Vpc,
+    YusurService,
+    YusurServicePort,
+    YusurServiceSpec,
+)
+from ytwin.resources.snapshot import Snapshot
+from ytwin.trace import Tracer
+from ytwin.trace.world import build_world
+
+BACKENDS = 10
+PODS_PER_SUBNET = 10
+NODES = 10
+_LOOP = re.compile(r"Statistics for '([\w-]+)'.*?Total samples: (\d+).*?Maximum: (\d+) msec", re.S)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Median, least and most of several runs; seconds."""
+
+    median_s: float
+    min_s: float
+    max_s: float
+
+    @classmethod
+    def of(cls, runs_s: Sequence[float]) -> Timing:
+        return cls(statistics.median(runs_s), min(runs_s), max(runs_s))
+
+    def __str__(self) -> str:
+        return f"{_time(self.median_s)} ({_time(self.min_s)} .. {_time(self.max_s)})"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One line: what ours takes, what OVN takes; `ratio` below 1 means that ours is faster."""
+
+    what: str
+    ours: Timing
+    ovn: Timing
+
+    @property
+    def ratio(self) -> float:
+        return self.ours.median_s / self.ovn.median_s
+
+
+def _time(seconds: float) -> str:
+    if seconds >= 1:
+        return f"{seconds:.2f} s"
+    return f"{seconds * 1e3:.1f} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.0f} us"
+
+
+def timed(call: Callable[[], object]) -> float:
+    """Seconds that a call takes, with the collector's debts of what was before paid first."""
+    gc.collect()
+    begin = time.perf_counter()
+    call()
+    return time.perf_counter() - begin
+
+
+# -- what is compiled ---------------------------------------------------------------------------------------------------
+
+
+def service(number: int, groups: int) -> YusurService:
+    """A Service on one port, whose backends are the ten Pods of one group."""
+    return YusurService(
+        metadata=Metadata(name=f"svc-{number}", namespace="default"),
+        spec=YusurServiceSpec(
+            vpc="vpc1",
+            ports=(YusurServicePort(name="http", port=80, target_port=8080),),
+            selector=frozendict(group=f"g{number % groups}"),
+        ),
+    )
+
+
+def topology(services: int, subnets: int) -> Snapshot:
+    """One VPC; Pods of a group are spread over ten Subnets."""
+    objects: list[Resource] = [Vpc(metadata=Metadata(name="vpc1"))]
+    for i in range(NODES):
+        address = NodeAddress(type="InternalIP", address=f"192.0.2.{i + 1}")
+        objects.append(Node(metadata=Metadata(name=f"node{i}"), status=NodeStatus(addresses=(address,))))
+    for i in range(subnets):
+        spec = SubnetSpec(vpc="vpc1", cidr_block=f"10.{100 + i // 250}.{i % 250}.0/24")
+        objects.append(Subnet(metadata=Metadata(name=f"subnet-{i}"), spec=spec))
+    for i in range(subnets * PODS_PER_SUBNET):
+        place = frozendict({"ovn.kubernetes.io/logical_switch": f"subnet-{i % subnets}"})
+        labels = frozendict(group=f"g{i // BACKENDS}")
+        metadata = Metadata(name=f"pod-{i}", namespace="default", labels=labels, annotations=place)
+        objects.append(Pod(metadata=metadata, spec=PodSpec(node_name=f"node{i % NODES}")))
+    objects += [service(i, subnets) for i in range(services)]
+    return Snapshot.of(objects)
+
+
+def compile_all(snapshot: Snapshot, memo: Memo | None = None) -> tuple[Snapshot, Northbound, Southbound]:
+    """The three arrows from what a user writes to logical flows."""
+    reconciled = reconcile(snapshot, memo)
+    northbound = compile_northbound(reconciled, memo)
+    return reconciled, northbound, northd(northbound, memo)
+
+
+# -- the measurements ---------------------------------------------------------------------------------------------------
+
+
+class Compile:
+    """Full and incremental compilation, ours and OVN's."""
+
+    def __init__(self, services: int, subnets: int) -> None:
+        self.base = topology(services, subnets)
+        self.more = self.base.changed([service(services, subnets)])
+        self.reconciled, self.northbound, self.southbound = compile_all(self.base)
+        _, self.northbound_more, self.southbound_more = compile_all(self.more)
+
+    def ours_parts(self, runs: int) -> dict[str, Timing]:
+        """Each of the three arrows alone."""
+        parts = {
+            "reconcile": lambda: reconcile(self.base),
+            "compile_northbound": lambda: compile_northbound(self.reconciled),
+            "northd": lambda: northd(self.northbound),
+        }
+        return {name: Timing.of([timed(call) for _ in range(runs)]) for name, call in parts.items()}
+
+    def ours_full(self) -> float:
+        """From a Snapshot that nothing has been computed of."""
+        fresh = Snapshot.of(self.base.objects.values())
+        return timed(lambda: compile_all(fresh))
+
+    def ours_more(self) -> float:
+        """One more Service, with the Memo of a full run; checked against a full run."""
+        memo = Memo()
+        fresh = Snapshot.of(self.base.objects.values())
+        compile_all(fresh, memo)
+        memo.advance()
+        added = [r for key, r in self.more.objects.items() if key not in self.base.objects]
+        result: list[tuple[Snapshot, Northbound, Southbound]] = []
+        taken = timed(lambda: result.append(compile_all(fresh.changed(added), memo)))
+        assert set(result[0][2].flows) == set(self.southbound_more.flows), "the Memo changed the result"
+        return taken
+
+    def ovn(self, ovn: OvnSandbox) -> tuple[float, float, float, float]:
+        """Full, of which computing; one more, of which computing."""
+        ovn.load(Northbound())
+        ovn.wait_northd()
+        ovn.northd_appctl("stopwatch/reset")
+        ovn.load(self.northbound)
+        full_s = self._wait(ovn)
+        full_loop_s = _loop_s(ovn)
+        assert len(ovn.southbound().flows) == len(self.southbound.flows), "the two do not compute the same"
+        plan = diff(self.northbound.rows, self.northbound_more.rows)
+        operations = plan_operations(plan, ovn.uuids)
+        ovn.northd_appctl("stopwatch/reset")
+        _, number = ovn.transact_and_bump(operations)
+        begin = time.perf_counter()
+        ovn.wait_sb_cfg(number)
+        more_s = time.perf_counter() - begin
+        return full_s, full_loop_s, more_s, _loop_s(ovn)
+
+    @staticmethod
+    def _wait(ovn: OvnSandbox) -> float:
+        begin = time.perf_counter()
+        ovn.wait_northd()
+        return time.perf_counter() - begin
+
+
+def _loop_s(ovn: OvnSandbox) -> float:
+    """northd's stopwatch: its longest main loop since the reset."""
+    shown = {name: int(most) for name, _, most in _LOOP.findall(ovn.northd_appctl("stopwatch/show"))}
+    return shown["ovn-northd-loop"] / 1e3
+
+
+def traces(ovn: OvnSandbox, services: int, subnets: int, packets: int, runs: int) -> tuple[Comparison, int]:
+    """Single traces of the same packets; seconds per trace, and how many logical flows there are."""
+    reconciled, northbound, southbound = compile_all(topology(services, subnets))
+    ovn.load(northbound)
+    ovn.wait_northd()
+    flows = len(southbound.flows)
+    tracer = Tracer(build_world(reconciled, northbound, node_configs(reconciled, northbound), southbound))
+    draw = Draw(Places(northbound), Random(1))
+    chosen: list[Packet] = []
+    while len(chosen) < packets:
+        packet = draw.packet()
+        if southbound.ports[packet.state.inport].type == "":
+            chosen.append(packet)
+    texts = [packet.microflow for packet in chosen]
+    ours_s, ovn_s = [], []
+    with ovn.tracer(["new"] * (8 * packets)) as daemon:
+        for _ in range(runs + 1):  # the first warms both
+            begin = time.perf_counter()
+            ways = sum(len(tracer.walk(packet.state.inport, packet.state)) for packet in chosen)
+            ours_s.append((time.perf_counter() - begin) / ways)
+            begin = time.perf_counter()
+            for text in texts:
+                daemon.trace("", text)
+            ovn_s.append((time.perf_counter() - begin) / packets)
+    return Comparison("single trace", Timing.of(ours_s[1:]), Timing.of(ovn_s[1:])), flows
+
+
+def main() -> int:
+    """Measure, print a table, write JSON."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.bench", description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--small", action="store_true", help="200 Services on 10 switches: for CI")
+    parser.add_argument("--runs", type=int, default=3, help="measurements of each; the median counts")
+    parser.add_argument("--json", default="", metavar="FILE", help="write the numbers here too, - for standard output")
+    arguments = parser.parse_args()
+    runs: int = arguments.runs
+    services, subnets, packets = (200, 10, 200) if arguments.small else (10_000, 100, 1_000)
+    console = Console(stderr=arguments.json == "-")
+    with OvnSandbox(separate=True, timeout_s=900) as ovn:
+        console.print(f"compiling {services} Services x {BACKENDS} backends on {subnets} switches ...")
+        work = Compile(services, subnets)
+        console.print(f"{len(work.northbound.rows)} Northbound rows, {len(work.southbound.flows)} logical flow rows")
+        parts = work.ours_parts(runs)
+        ours_full = Timing.of([work.ours_full() for _ in range(runs)])
+        ours_more = Timing.of([work.ours_more() for _ in range(runs)])
+        theirs = [work.ovn(ovn) for _ in range(runs)]
+        ovn_full, ovn_full_loop, ovn_more, ovn_more_loop = (Timing.of(column) for column in zip(*theirs, strict=True))
+        trace, trace_flows = traces(ovn, 200, 10, packets, runs)
+    comparisons = [
+        Comparison("compile + flows", ours_full, ovn_full),
+        Comparison("compile + flows, against northd's loop alone", ours_full, ovn_full_loop),
+        Comparison("northd alone", parts["northd"], ovn_full),
+        Comparison("one more Service", ours_more, ovn_more),
+        Comparison("one more Service, against northd's loop alone", ours_more, ovn_more_loop),
+        trace,
+    ]
+    table = Table("measured", "ours: median (min .. max)", "OVN: median (min .. max)", "ours / OVN")
+    for line in comparisons:
+        table.add_row(line.what, str(line.ours), str(line.ovn), f"{line.ratio:.2f}")
+    console.print(table)
+    console.print("  ".join(f"{name} {timing}" for name, timing in parts.items()))
+    console.print(f"traces per second at {trace_flows} flows: ours {1 / trace.ours.median_s:.0f}", end=", ")
+    console.print(f"ovn-trace {1 / trace.ovn.median_s:.0f}")
+    if arguments.json:
+        numbers = {
+            "services": services,
+            "switches": subnets,
+            "backends": BACKENDS,
+            "northbound_rows": len(work.northbound.rows),
+            "flows": len(work.southbound.flows),
+            "trace_flows": trace_flows,
+            "parts": {name: asdict(timing) for name, timing in parts.items()},
+            "comparisons": [{**asdict(line), "ratio": line.ratio} for line in comparisons],
+        }
+        text = json.dumps(numbers, indent=2)
+        if arguments.json == "-":
+            print(text)
+        else:
+            with open(arguments.json, "w", encoding="utf-8") as file:
+                file.write(text + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
