@@ -169,7 +169,7 @@ def _exhausted(key: ObjectId, item: Claim) -> Problem:
     wanted = ["ClusterNetwork serviceCIDR"] * bool(item.cluster_wishes) + ["EipGateway pools"] * bool(item.eip_wishes)
     return Problem(
         Location(path=str(key)),
-        "pool-exhausted",
+        "exhausted",
         f"no address is left for {key} in {' or '.join(wanted)}",
         "Enlarge serviceCIDR or the EipGateway's pools, or delete a Service.",
     )

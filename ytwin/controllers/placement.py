@@ -132,7 +132,7 @@ def _written(resource: Resource, subnet: str, addresses: tuple[str, ...], mac: s
 def _exhausted(workload: Workload) -> Problem:
     return Problem(
         Location(path=str(workload.id)),
-        "subnet-exhausted",
+        "exhausted",
         f"Subnet {workload.subnet} has no address left for {workload.id}",
         "Use a larger cidrBlock, or take addresses out of excludeIps.",
     )
