@@ -7,6 +7,7 @@ Northbound and the tunnel keys of the twin's model, so that flows can be compare
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import count
 from typing import Any
 
 from deployer.ovsdb_json import insert_all
@@ -39,13 +40,17 @@ def twin_flows(northbound: Northbound, memo: Memo | None = None) -> set[FlowKey]
     return router_flow_keys(collector.done())
 
 
+_loads = count()
+"""Makes UUIDs unique: northd would take a new row with an old row's UUID for the same datapath."""
+
+
 def load_in_order(ovn: OvnSandbox, northbound: Northbound) -> None:
     """Replace the Northbound of `ovn`, with UUIDs in row order and the model's tunnel keys."""
     model = resolve(northbound, Memo())
     uuids: dict[str, str] = {}
     operations = insert_all(northbound)
     for number, (row, operation) in enumerate(zip(northbound.rows.values(), operations, strict=True)):
-        operation["uuid"] = uuids[operation.pop("uuid-name")] = f"{number:08x}-0000-4000-8000-000000000000"
+        operation["uuid"] = uuids[operation.pop("uuid-name")] = f"{number:08x}-0000-4000-8000-{next(_loads):012x}"
         key = _tunnel_key(model, row)
         if key:
             column = "other_config" if isinstance(row, LogicalSwitch) else "options"

@@ -1,7 +1,8 @@
 """The router half of northd: all logical flows of Logical_Routers.
 
-`router_flows(model, collector)` gives ready rows to the collector. They are remembered through the model's memo: a router's base flows by its `RouterView`, the neighbors on a port by the port and its switch, a load balancer's flows by its row
-and the sites it is applied to. Where northd numbers or chooses in the order of row UUIDs (route tables, ECMP groups and members,
+`router_flows(model, collector)` gives ready rows to the collector. They are remembered through the model's memo: a router's
+base flows by its `RouterView`, the neighbors on a port by the port and its switch, a load balancer's flows by its row and the
+sites it is applied to. Where northd numbers or chooses in the order of row UUIDs (route tables, ECMP groups and their members,
 which of several distributed gateway ports is the first), the order of the rows in the Northbound stands for it.
 """
 
@@ -11,13 +12,13 @@ from collections.abc import Iterator
 
 from ytwin.logical.southbound import LogicalFlow
 from ytwin.northd.collect import Collector
-from ytwin.northd.model import Model, Router
+from ytwin.northd.model import Model
 from ytwin.northd.router.admission import admission_flows, neighbor_flows
 from ytwin.northd.router.flow import rows
 from ytwin.northd.router.ip_input import ip_input_flows
 from ytwin.northd.router.load_balancer import Site, balancer_flows, sites_of
 from ytwin.northd.router.nat import delivery_flows, nat_flows
-from ytwin.northd.router.neighbors import port_neighbor_flows, routable_vip_flows
+from ytwin.northd.router.neighbors import knows_routers, port_neighbor_flows, routable_vip_flows
 from ytwin.northd.router.pkt_len import pkt_len_flows
 from ytwin.northd.router.policy import policy_flows
 from ytwin.northd.router.resolve import arp_request_flows, arp_resolve_flows, gw_redirect_flows
@@ -54,7 +55,7 @@ def _all_flows(model: Model) -> Iterator[tuple[LogicalFlow, ...]]:
         yield memo.call(base_flows, view)
     for router in model.routers.values():
         for port, peer in router.peers:
-            yield memo.call(port_neighbor_flows, port, peer, model.switches[peer.row.switch], _resolves_routers(router))
+            yield memo.call(port_neighbor_flows, port, peer, model.switches[peer.row.switch], knows_routers(router))
     yield from routable_vip_flows(model, views)
     sites: dict[int, tuple[Site, ...]] = {}
     for name, routers in model.balancer_routers.items():
@@ -66,8 +67,3 @@ def _all_flows(model: Model) -> Iterator[tuple[LogicalFlow, ...]]:
 def base_flows(view: RouterView) -> tuple[LogicalFlow, ...]:
     """The flows of a router that depend neither on its switches' other ports nor on single load balancers."""
     return rows(view.where, (flow for concern in _BASE for flow in concern(view)))
-
-
-def _resolves_routers(router: Router) -> bool:
-    """Whether the router knows its fellow routers' MACs from the start, or (`dynamic_neigh_routers`) asks by ARP."""
-    return router.row.options.get("dynamic_neigh_routers", "").lower() != "true"

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 
 from ytwin.logical.southbound import LogicalFlow
 from ytwin.northd.addresses import Addresses, parse_net
-from ytwin.northd.balancers import VipSet
+from ytwin.northd.balancers import VipSet, flag
 from ytwin.northd.collect import Flows
-from ytwin.northd.model import Model, RouterPort, Switch, SwitchPort
+from ytwin.northd.model import Model, Router, RouterPort, Switch, SwitchPort
 from ytwin.northd.router import registers as reg
 from ytwin.northd.router.ip_input import one_or_set
 from ytwin.northd.router.routing import connected_route
@@ -16,6 +16,11 @@ from ytwin.northd.router.view import RouterView
 from ytwin.northd.stages import Stage
 
 RESOLVE = Stage.LR_IN_ARP_RESOLVE
+
+
+def knows_routers(router: Router) -> bool:
+    """Whether the router knows its fellow routers' MACs from the start, or (`dynamic_neigh_routers`) asks by ARP."""
+    return not flag(router.row.options, "dynamic_neigh_routers")
 
 
 def port_neighbor_flows(
@@ -69,7 +74,7 @@ def routable_vip_flows(model: Model, views: Mapping[str, RouterView]) -> Iterato
                         assert parsed is not None, vip
                         route = connected_route(ports[port.name], 4, parsed[1], port.networks.v4[0].ip)
                         flows.add(port.where, *route)
-                    if router.is_gateway or port.is_dgp:
+                    if knows_routers(router) and (router.is_gateway or port.is_dgp):
                         match = f"outport == {port.json} && {reg.NEXT_HOP[4]} == {{{', '.join(vips)}}}"
                         flows.add(port.where, RESOLVE, 100, match, f"eth.dst = {gateway.networks.mac}; next;")
             yield flows.done()

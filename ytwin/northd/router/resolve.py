@@ -41,7 +41,7 @@ def arp_request_flows(router: RouterView) -> Iterator[Flow]:
     stage = Stage.LR_IN_ARP_REQUEST
     unknown = "eth.dst == 00:00:00:00:00:00"
     for row in router.static_routes:
-        parsed = parse_net(row.nexthop)
+        parsed = parse_net(row.nexthop) if ":" in row.nexthop else None
         if parsed is None or parsed[0] != 6 or parsed[1].plen != 128:
             continue
         hop = net6(parsed[1].value, 128)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ytwin.northbound.rows import StaticRoute
-from ytwin.northd.addresses import Net, parse_net
+from ytwin.northd.addresses import Net, parse_ip, parse_net
 from ytwin.northd.balancers import flag
 from ytwin.northd.router import registers as reg
 from ytwin.northd.router.ecmp_symmetric import symmetric_reply_flows
@@ -110,14 +110,21 @@ def _parse(router: RouterView, row: StaticRoute, tables: dict[str, int]) -> Pars
         return None
     version, prefix = parsed
     discard = row.nexthop == "discard"
-    if row.nexthop and not discard:
-        hop = parse_net(row.nexthop)
-        if hop is None or hop[0] != version or hop[1].plen != (32 if version == 4 else 128):
-            return None
+    if row.nexthop and not discard and _host_family(row.nexthop) != version:
+        return None
     port, source_ip = router.route_port(row, version)
     if port is None and not discard:
         return None
     return ParsedRoute(row, version, prefix, _table_id(tables, row.route_table), discard, port, source_ip)
+
+
+def _host_family(text: str) -> int:
+    """4 or 6 for a single address (a full prefix length is allowed), else 0."""
+    plain = parse_ip(text)
+    if plain is not None:
+        return plain[0]
+    parsed = parse_net(text)
+    return parsed[0] if parsed is not None and parsed[1].plen == (32 if parsed[0] == 4 else 128) else 0
 
 
 def _route_match(route: ParsedRoute) -> tuple[int, str]:

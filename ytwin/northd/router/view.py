@@ -21,7 +21,7 @@ NO_PEER, PEER, PEER_LOCALNET = "none", "plain", "localnet"
 """What a port is connected to: nothing, a switch, a switch with a localnet port."""
 
 _UNSUPPORTED_ROUTER = ("mcast_relay",)
-_UNSUPPORTED_PORT = ("mcast_flood", "prefix_delegation", "prefix")
+_UNSUPPORTED_PORT = ("mcast_flood",)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,16 +115,17 @@ class RouterView:
         return None, ""
 
 
-def _forced(text: str | None) -> tuple[tuple[int, str], ...]:
-    """`lb_force_snat_ip` and `dnat_force_snat_ip`: one address, or one of each family; anything else counts as not given."""
+def _forced(router: Router, name: str) -> tuple[tuple[int, str], ...]:
+    """`lb_force_snat_ip` or `dnat_force_snat_ip`: one address, or one of each family; no address at all counts as not given."""
     found: list[tuple[int, str]] = []
-    for word in (text or "").split():
+    for word in router.row.options.get(name, "").split():
         parsed = parse_net(word)
         if parsed is None:
             break
         family, net = parsed
         if net.plen != (32 if family == 4 else 128) or any(family == other for other, _ in found):
-            return ()
+            # northd frees what it has parsed and then goes on using it.
+            raise Unsupported(f"{router.source}: options:{name}={router.row.options[name]} makes ovn-northd 23.03 crash")
         found.append((family, net.ip))
     return tuple(sorted(found))
 
@@ -175,8 +176,8 @@ def _router_view(
         reachable_vip=reachable,
         own_vips=frozenset(own_vips),
         force_snat_router_ip=router_ip,
-        dnat_force_snat=_forced(options.get("dnat_force_snat_ip")),
-        lb_force_snat=() if router_ip else _forced(options.get("lb_force_snat_ip")),
+        dnat_force_snat=_forced(router, "dnat_force_snat_ip"),
+        lb_force_snat=() if router_ip else _forced(router, "lb_force_snat_ip"),
         foreign_ports=frozenset(foreign),
     )
 
