@@ -33,6 +33,8 @@ from ytwin.northd.model import Model, resolve
 
 TUNNEL_KEY = "requested-tnl-key"
 _MONITOR_MAC = "0a:00:00:00:fe:fe"
+_ROUTABLE = re.compile(r"(?<= && reg0 == \{)[^}]*")
+"""Addresses with add_route: northd lists them in the order of a hash that differs between kinds of CPU; here sorted."""
 _generations = count(1)
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
@@ -121,7 +123,8 @@ def real_lines(ovn: OvnSandbox, uuids: dict[str, RowKey]) -> Lines:
         actions = _UUID.sub(lambda m: uuids[m[0]].name if m[0] in uuids else m[0], row["actions"])
         datapaths = where(row, "logical_datapath", "logical_dp_group")
         head = f"{ids['stage-name']} {row['pipeline']} {row['table_id']} {row['priority']}"
-        lines[f"flow {datapaths} {head} ({row['match']}) -> {actions}"] = hints.get(ids.get("stage-hint", ""), "")
+        match = _ROUTABLE.sub(lambda m: ", ".join(sorted(m[0].split(", "))), row["match"])
+        lines[f"flow {datapaths} {head} ({match}) -> {actions}"] = hints.get(ids.get("stage-hint", ""), "")
     ports: dict[str, str] = {row["_uuid"][1]: row["logical_port"] for row in _select(ovn, "Port_Binding")}
     chassis_groups = _chassis_groups(ovn)
     for row in _select(ovn, "Port_Binding"):
