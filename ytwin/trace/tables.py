@@ -58,10 +58,11 @@ def _is_next(action: Any, pipeline: str) -> bool:
 class Table:
     """Flows of one table of one datapath, best first."""
 
-    __slots__ = ("_groups", "_linear", "always", "entries", "overlaps")
+    __slots__ = ("_groups", "_linear", "_ties", "entries")
 
     def __init__(self, entries: list[Entry]) -> None:
         self.entries = entries
+        self._ties: dict[int, Table] = {}
         self._groups: list[tuple[int, Callable[[PacketState], Any], dict[Any, list[tuple[int, Matcher, Entry]]]]] = []
         self._linear: list[tuple[int, Matcher, Entry]] = []
         self._index()
@@ -108,9 +109,18 @@ class Table:
                 return entry
         return result
 
-    def matching(self, state: PacketState, env: Residence) -> list[Entry]:
-        """All flows that match, best first: for people who want to see what lost, and for ambiguous tables."""
-        return [entry for entry in self.entries if entry.match.matcher()(state, env)]
+    def ambiguous(self, state: PacketState, env: Residence, won: LogicalFlow) -> bool:
+        """Whether another flow of the winner's priority, with other actions, matches too: OVN leaves open which one acts."""
+        if won.priority not in self._ties:
+            self._ties[won.priority] = Table([e for e in self.entries if e.flow.priority == won.priority])
+        return self._ties[won.priority].second(state, env, won)
+
+    def second(self, state: PacketState, env: Residence, won: LogicalFlow) -> bool:
+        """Whether a flow with other actions than the winner's matches."""
+        candidates = list(self._linear)
+        for _, read, index in self._groups:
+            candidates += index.get(read(state), ())
+        return any(e.flow is not won and e.flow.actions != won.actions and m(state, env) for _, m, e in candidates)
 
 
 def _key_reader(signature: tuple[tuple[str, int], ...]) -> Callable[[PacketState], Any]:
