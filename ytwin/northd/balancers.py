@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ytwin.core.errors import Unsupported
 from ytwin.northbound.rows import LoadBalancer
-from ytwin.northd.addresses import Addresses, Endpoint, parse_endpoint
+from ytwin.northd.addresses import Addresses, Endpoint, Net, parse_endpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,8 @@ class VipSet:
     v4_reachable: tuple[str, ...] = ()
     """Those the router answers ARP for: in one of its networks, or neighbor_responder=all."""
     v6_reachable: tuple[str, ...] = ()
+    on_link: tuple[tuple[tuple[int, str], ...], ...] = ()
+    """For each port of the router: (family, VIP) of those in its networks."""
 
 
 _OCTET = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
@@ -132,17 +134,42 @@ def vip_set(balancers: tuple[Balancer, ...], networks: tuple[Addresses, ...]) ->
     every: dict[int, set[str]] = {4: set(), 6: set()}
     routable: dict[int, set[str]] = {4: set(), 6: set()}
     reachable: dict[int, set[str]] = {4: set(), 6: set()}
-    nets = {4: [net for port in networks for net in port.v4], 6: [net for port in networks for net in port.v6]}
+    inside: dict[int, set[tuple[int, str]]] = {}
+    index = {4: _Networks([port.v4 for port in networks]), 6: _Networks([port.v6 for port in networks])}
     for balancer in balancers:
         mode = balancer.neighbor_responder
         for vip in balancer.vips:
-            every[vip.family].add(vip.ip)
+            ip, family = vip.ip, vip.family
+            if ip not in every[family]:
+                every[family].add(ip)
+                for port in index[family].holding(vip.value):
+                    inside.setdefault(port, set()).add((family, ip))
             if balancer.routable:
-                routable[vip.family].add(vip.ip)
-            if mode == "all" or (mode == "reachable" and any(net.contains(vip.value) for net in nets[vip.family])):
-                reachable[vip.family].add(vip.ip)
-    texts = [tuple(sorted(group[family])) for group in (every, routable, reachable) for family in (4, 6)]
-    return VipSet(*texts)
+                routable[family].add(ip)
+            if mode == "all" or (mode == "reachable" and index[family].holding(vip.value)):
+                reachable[family].add(ip)
+    v4, v6 = (tuple(sorted(every[family])) for family in (4, 6))
+    v4_routable, v6_routable = (tuple(sorted(routable[family])) for family in (4, 6))
+    v4_reachable, v6_reachable = (tuple(sorted(reachable[family])) for family in (4, 6))
+    on_link = tuple(tuple(sorted(inside.get(port, ()))) for port in range(len(networks)))
+    return VipSet(v4, v6, v4_routable, v6_routable, v4_reachable, v6_reachable, on_link)
+
+
+class _Networks:
+    """Which of many ports have an address in their networks, without asking each."""
+
+    def __init__(self, ports: list[tuple[Net, ...]]) -> None:
+        self.by_mask: dict[int, dict[int, list[int]]] = {}
+        for number, nets in enumerate(ports):
+            for net in nets:
+                self.by_mask.setdefault(net.mask, {}).setdefault(net.network_value, []).append(number)
+
+    def holding(self, value: int) -> list[int]:
+        """Numbers of the ports, perhaps more than once."""
+        found: list[int] = []
+        for mask, networks in self.by_mask.items():
+            found += networks.get(value & mask, ())
+        return found
 
 
 def wants_event(lb: Balancer, vip: Vip, everywhere: bool) -> bool:

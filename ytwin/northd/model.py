@@ -133,6 +133,8 @@ class RouterBalancers:
 
     balancers: tuple[Balancer, ...]
     vips: VipSet
+    on_link: Mapping[str, tuple[tuple[int, str], ...]]
+    """Port name -> (family, VIP) of those in its networks; absent if none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,7 +183,6 @@ _SWITCH_PORT_UNSUPPORTED = (
     "qos_min_rate",
     "qos_burst",
     "vif-plug-type",
-    "requested-chassis",
     "ethtype",
 )
 
@@ -306,7 +307,8 @@ def _router(
 
 
 def _router_balancers(balancers: tuple[Balancer, ...], ports: tuple[RouterPort, ...]) -> RouterBalancers:
-    return RouterBalancers(balancers, vip_set(balancers, tuple(port.networks for port in ports)))
+    vips = vip_set(balancers, tuple(port.networks for port in ports))
+    return RouterBalancers(balancers, vips, {port.name: on for port, on in zip(ports, vips.on_link, strict=True) if on})
 
 
 def _by_parent(rows: Mapping[str, None], children: list[tuple[str, T]], what: str) -> dict[str, list[T]]:

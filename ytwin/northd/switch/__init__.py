@@ -57,7 +57,9 @@ def _port_flows(model: Model, switch: Switch) -> Iterator[tuple[LogicalFlow, ...
         router = model.routers[peer.row.router]
         yield call(port_flows, port, router, localnet)
         yield call(owned_address_flows, port, peer, flood)
-        yield call(vip_address_flows, port, peer, model.router_balancers[router.id.name].vips, flood)
+        vips = model.router_balancers[router.id.name].on_link.get(peer.name)
+        if vips is not None:
+            yield call(vip_address_flows, port, vips, flood)
         if flood:
             yield call(self_originated_flows, port, peer)
     if not switch.has_vip:

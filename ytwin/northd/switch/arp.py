@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from ytwin.logical.southbound import LogicalFlow
-from ytwin.northd.addresses import parse_ip
-from ytwin.northd.balancers import VipSet
 from ytwin.northd.collect import Flows
 from ytwin.northd.model import RouterPort, SwitchPort
 from ytwin.northd.stages import Stage
@@ -30,14 +28,11 @@ def owned_address_flows(port: SwitchPort, peer: RouterPort, flood: bool) -> tupl
     return flows.done()
 
 
-def vip_address_flows(port: SwitchPort, peer: RouterPort, vips: VipSet, flood: bool) -> tuple[LogicalFlow, ...]:
-    """For the VIPs of the router's load balancers that lie in a network of this router port."""
+def vip_address_flows(port: SwitchPort, vips: tuple[tuple[int, str], ...], flood: bool) -> tuple[LogicalFlow, ...]:
+    """For the VIPs (family, address) of the router's load balancers that lie in a network of its port here."""
     flows = Flows()
-    for family, texts, nets in ((4, vips.v4, peer.networks.v4), (6, vips.v6, peer.networks.v6)):
-        for ip in texts:
-            parsed = parse_ip(ip)
-            if parsed is not None and any(net.contains(parsed[1]) for net in nets):
-                _forward(flows, port, ip, family, flood)
+    for family, ip in vips:
+        _forward(flows, port, ip, family, flood)
     return flows.done()
 
 
