@@ -15,12 +15,11 @@ from ytwin.cli.files import read_files, read_southbound_source, write_text
 from ytwin.cli.kinds import KINDS, kind_of, table_of
 from ytwin.controllers import remember
 from ytwin.core.errors import YtwinError
-from ytwin.core.plan import diff as diff_rows
 from ytwin.generate import generate as generate_objects
 from ytwin.logical.southbound import LogicalFlow
 from ytwin.northbound.jsonform import to_json as northbound_to_json
 from ytwin.northbound.nbctl import nbctl_script
-from ytwin.northbound.review import plan_to_json, render_plan
+from ytwin.northbound.review import review
 from ytwin.resources.codec import dump, to_dict
 from ytwin.trace import Tracer
 from ytwin.trace.picture import picture as draw_picture
@@ -267,12 +266,12 @@ def diff(
     """
     old, old_rows = pipeline.compile_rows(pipeline.read(read_files([before])))
     _, new_rows = pipeline.compile_rows(remember(old, pipeline.read(read_files([after]))))
-    plan = diff_rows(old_rows.rows, new_rows.rows)
+    change = review(old_rows, new_rows)
     if json:
-        output.print_json(plan_to_json(plan))
+        output.print_json(change.to_json())
     else:
-        output.print_text(render_plan(plan))
-    return 1 if len(plan) else 0
+        output.print_text(str(change))
+    return 1 if len(change) else 0
 
 
 @app.command()

@@ -7,7 +7,7 @@ from typing import Any
 
 from ytwin.resources import model
 from ytwin.resources.model import Resource
-from ytwin.resources.snapshot import Snapshot
+from ytwin.resources.snapshot import Snapshot, id_of
 from ytwin.resources.workload import workloads
 
 KINDS: dict[str, type[Resource]] = {
@@ -84,7 +84,7 @@ def _probe(r: Any, _s: Snapshot) -> tuple[object, ...]:
 
 
 def _workload(r: Any, snapshot: Snapshot) -> tuple[object, ...]:
-    found = {w.id: w for w in workloads(snapshot)}.get((r.KIND, r.namespace, r.name))
+    found = {w.id: w for w in workloads(snapshot)}.get(id_of(r))
     if found is None:
         return ("<none>",) * 5
     return found.node, found.vpc, found.subnet, ",".join(found.addresses), found.mac

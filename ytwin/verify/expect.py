@@ -1,7 +1,9 @@
 """What the scenarios promise, from the Kubernetes objects alone: no row and no flow is looked at here.
 
 Scenario 1: a ClusterIP answers clients of the Service's VPC. Scenario 2: one of the default VPC also answers the nodes.
-Scenarios 3 and 4: an EIP answers the outside of its EipGateway. Nothing else is promised, so nothing else may be reachable.
+Scenarios 3 and 4: an EIP answers the outside of its EipGateway. An EIP over several VPCs also answers a VPC that has a default
+route to the EipGateway (because it has an EIP of its own there): the service-gateway rewrites the source, so replies find
+back. Nothing else is promised, so nothing else may be reachable.
 """
 
 from __future__ import annotations
@@ -68,7 +70,7 @@ def expectation(snapshot: Snapshot, client: Host, target: Target) -> Expectation
     if not any(version_of(address) == family for address in client.addresses):
         return Expectation(False, f"the client has no IPv{family} address")
     if target.kind == EIP:
-        return _expect_eip(client, target)
+        return _expect_eip(snapshot, client, target)
     if client.kind == "Node":
         default = default_vpc(snapshot)
         if default in target.vpcs:
@@ -81,9 +83,26 @@ def expectation(snapshot: Snapshot, client: Host, target: Target) -> Expectation
     return Expectation(False, f"VPC {client.vpc} is isolated from {', '.join(target.vpcs)}")
 
 
-def _expect_eip(client: Host, target: Target) -> Expectation:
-    if client.kind != "outside":
-        return Expectation(False, "an EIP serves the outside; inside, the ClusterIP does")
-    if client.name == f"outside/{target.gateway}":
-        return Expectation(True, f"EipGateway {target.gateway} announces the EIP to this client")
-    return Expectation(False, f"the EIP belongs to EipGateway {target.gateway}, another outside network")
+def _expect_eip(snapshot: Snapshot, client: Host, target: Target) -> Expectation:
+    if client.kind == "outside":
+        if client.name == f"outside/{target.gateway}":
+            return Expectation(True, f"EipGateway {target.gateway} announces the EIP to this client")
+        return Expectation(False, f"the EIP belongs to EipGateway {target.gateway}, another outside network")
+    if client.kind == "Node":
+        return Expectation(False, "nodes have no route to an EIP")
+    if len(target.vpcs) > 1 and target.gateway in _gateways_of_vpc(snapshot, client.vpc):
+        return Expectation(
+            True, f"VPC {client.vpc} routes to EipGateway {target.gateway}, whose service-gateway answers"
+        )
+    return Expectation(False, "an EIP serves the outside; inside, the ClusterIP does")
+
+
+def _gateways_of_vpc(snapshot: Snapshot, vpc: str) -> frozenset[str]:
+    """EipGateways that a VPC has its default route to: those of the EIPs that it alone stands behind."""
+    alone = (
+        s
+        for s in snapshot.all(YusurService)
+        if s.spec.type == "LoadBalancer" and vpcs_of_service(snapshot, s) == (vpc,)
+    )
+    found = (eip_gateway_of(snapshot, service) for service in alone)
+    return frozenset(gateway.name for gateway in found if gateway is not None)
