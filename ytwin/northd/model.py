@@ -198,8 +198,9 @@ def _key(number: int) -> str:
     return sys.intern(str(number))
 
 
-def _datapath_id(row: LogicalSwitch | LogicalRouter) -> DatapathId:
-    return DatapathId(SWITCH if isinstance(row, LogicalSwitch) else ROUTER, row.name)
+def _where(kind: str, name: str) -> Group:
+    """The group of one datapath; made from its (interned) name, so that it outlives a change of the row."""
+    return (DatapathId(kind, name),)
 
 
 def _router_port(
@@ -344,8 +345,8 @@ class _Resolver:
         }
         self.where: dict[tuple[str, str], Group] = {}
         for kind, rows in ((SWITCH, self.switch_rows), (ROUTER, self.router_rows)):
-            for name, row in rows.items():
-                self.where[kind, name] = call(pack, call(_datapath_id, row))
+            for name in rows:
+                self.where[kind, name] = call(_where, kind, sys.intern(name))
 
     def _tuple(self, items: list[T]) -> tuple[T, ...]:
         result: tuple[T, ...] = self.memo.call(pack, *items)
