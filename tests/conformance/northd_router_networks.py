@@ -191,6 +191,7 @@ class RandomNetwork:
         names = []
         for n in range(r.randint(0, 6)):
             options = self._maybe(0.25, "skip_snat", "true") | self._maybe(0.4, "reject", "true", "false")
+            options |= self._maybe(0.15, "event", "true", "false")
             options |= self._maybe(0.3, "affinity_timeout", "60", "70000", "0")
             options |= self._maybe(0.4, "neighbor_responder", "all", "none", "reachable", "wrong")
             vips = dict(self._vip(n, i) for i in range(r.randint(0, 4)))

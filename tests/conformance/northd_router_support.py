@@ -14,7 +14,14 @@ from deployer.ovsdb_json import insert_all
 from deployer.sandbox import OvnSandbox
 from ytwin.core.memo import Memo
 from ytwin.logical.southbound import LogicalFlow
-from ytwin.northbound.rows import LogicalRouter, LogicalRouterPort, LogicalSwitch, LogicalSwitchPort, Northbound
+from ytwin.northbound.rows import (
+    LoadBalancer,
+    LogicalRouter,
+    LogicalRouterPort,
+    LogicalSwitch,
+    LogicalSwitchPort,
+    Northbound,
+)
 from ytwin.northd.collect import Collector
 from ytwin.northd.model import Model, resolve
 from ytwin.northd.router import router_flows
@@ -44,8 +51,8 @@ _loads = count()
 """Makes UUIDs unique: northd would take a new row with an old row's UUID for the same datapath."""
 
 
-def load_in_order(ovn: OvnSandbox, northbound: Northbound) -> None:
-    """Replace the Northbound of `ovn`, with UUIDs in row order and the model's tunnel keys."""
+def load_in_order(ovn: OvnSandbox, northbound: Northbound) -> dict[str, str]:
+    """Replace the Northbound of `ovn`, with UUIDs in row order and the model's tunnel keys; names of load balancers by UUID."""
     model = resolve(northbound, Memo())
     uuids: dict[str, str] = {}
     operations = insert_all(northbound)
@@ -55,8 +62,13 @@ def load_in_order(ovn: OvnSandbox, northbound: Northbound) -> None:
         if key:
             column = "other_config" if isinstance(row, LogicalSwitch) else "options"
             operation["row"][column][1].append(["requested-tnl-key", str(key)])
-    ovn.load(Northbound())
+    ovn.load(Northbound({}, northbound.options))
     ovn.transact([_resolved(operation, uuids) for operation in operations])
+    return {
+        operation["uuid"]: row.name
+        for row, operation in zip(northbound.rows.values(), operations, strict=True)
+        if isinstance(row, LoadBalancer)
+    }
 
 
 def _resolved(value: Any, uuids: Mapping[str, str]) -> Any:
@@ -85,9 +97,15 @@ def _tunnel_key(model: Model, row: object) -> int:
 
 def real_flows(ovn: OvnSandbox, northbound: Northbound) -> set[FlowKey]:
     """What stock ovn-northd emits for routers."""
-    load_in_order(ovn, northbound)
+    names = load_in_order(ovn, northbound)
     ovn.wait_northd()
-    return router_flow_keys(ovn.southbound().flows)
+    return {_named(flow, names) for flow in router_flow_keys(ovn.southbound().flows)}
+
+
+def _named(flow: FlowKey, names: Mapping[str, str]) -> FlowKey:
+    """Controller events name the load balancer by its UUID; the twin, which has none, by its name."""
+    actions, event, uuid = flow[4].partition('load_balancer = "')
+    return (*flow[:4], f"{actions}{event}{names[uuid[:36]]}{uuid[36:]}") if event else flow
 
 
 def differences(northbound: Northbound, ovn: OvnSandbox) -> str:

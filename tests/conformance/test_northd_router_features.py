@@ -168,6 +168,12 @@ CASES: dict[str, tuple[Sequence[Row], set[str]]] = {
          balancer("b", {"200.0.0.2:80": "", "[fd99::1]:80": ""}, "udp", {"affinity_timeout": "9"})],
         {"lr_in_dnat", "lr_in_lb_aff_check"},
     ),
+    "events for VIPs without backends": (
+        [*BASE, *GATEWAY, router("r", {}, ["a", "b"]),
+         balancer("a", {"200.0.0.1:80": "", "[fd99::1]:80": ""}, "udp", {"event": "true"}),
+         balancer("b", {"200.0.0.2:80": ""}, "tcp", {"event": "true", "reject": "true"})],
+        {"lr_in_dnat"},
+    ),
     "unusable VIPs and backends": (
         [*BASE, *with_balancer(ON_GATEWAY_ROUTER, {}, {"x": "10.0.0.5:80", "200.0.0.1:80": "10.0.0.5:80,10.0.0.6",
          "200.0.0.2:80": "10.0.0.5:80,[fd00::5]:80", "200.0.0.3": "10.0.0.5:80", "200.0.0.4:80": "10.0.0.9:1,"})],
@@ -216,6 +222,15 @@ for where, rows, router_options in (
             name = f"{where}, lb_force_snat_ip={snat}, {' '.join(both) or 'no option'}"
             vips = VIPS | {"200.0.0.101:80": ""}
             CASES[name] = ([*rows, *with_balancer(router_options | forced, both, vips)], {"lr_in_dnat", "lr_in_defrag"})
+
+
+@pytest.mark.ovn
+def test_events_for_all_load_balancers(ovn: OvnSandbox) -> None:
+    """NB_Global's deprecated controller_event does what the option of each load balancer does."""
+    rows = [*BASE, *with_balancer(ON_GATEWAY_ROUTER, {}, {"200.0.0.1:80": ""})]
+    northbound = Northbound.of(rows, frozendict({"controller_event": "true"}))
+    assert differences(northbound, ovn) == ""
+    assert any("trigger_event" in flow[4] for flow in real_flows(ovn, northbound))
 
 
 @pytest.mark.ovn
