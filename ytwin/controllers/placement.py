@@ -53,10 +53,10 @@ def place(snapshot: Snapshot) -> Snapshot:
         if workload.mac:
             seat.macs.add(workload.mac)
     pools = {subnet.name: _pools(subnet) for subnet in snapshot.all(Subnet) if subnet.name in taken}
-    problems: list[Problem] = []
-    changed = list(_changed(snapshot, present, pools, taken, problems))
-    if problems:
-        raise InvalidInput(problems)
+    short: dict[str, list[Workload]] = {}
+    changed = list(_changed(snapshot, present, pools, taken, short))
+    if short:
+        raise InvalidInput(_exhausted(subnet, left_over) for subnet, left_over in short.items())
     return snapshot.changed(changed)
 
 
@@ -71,7 +71,7 @@ def _changed(
     present: tuple[Workload, ...],
     pools: dict[str, tuple[Pool, ...]],
     taken: dict[str, _Taken],
-    problems: list[Problem],
+    short: dict[str, list[Workload]],
 ) -> Iterator[Resource]:
     objects = snapshot.objects
     for workload in present:
@@ -83,7 +83,7 @@ def _changed(
             try:
                 addresses = tuple(_address(pool, workload, seat) for pool in pools[workload.subnet])
             except Exhausted:
-                problems.append(_exhausted(workload))
+                short.setdefault(workload.subnet, []).append(workload)
                 continue
         mac = workload.mac or _mac(addresses, workload, seat)
         written = _written(objects[workload.id], workload.subnet, addresses, mac)
@@ -129,10 +129,10 @@ def _written(resource: Resource, subnet: str, addresses: tuple[str, ...], mac: s
     raise TypeError(f"{type(resource).__name__} is no workload")
 
 
-def _exhausted(workload: Workload) -> Problem:
+def _exhausted(subnet: str, left_over: list[Workload]) -> Problem:
     return Problem(
-        Location(path=str(workload.id)),
+        Location(path=f"{Subnet.KIND}/{subnet}"),
         "exhausted",
-        f"Subnet {workload.subnet} has no address left for {workload.id}",
-        "Use a larger cidrBlock, or take addresses out of excludeIps.",
+        f"Subnet {subnet} has no address left for {len(left_over)} workloads, the first of them {left_over[0].id}",
+        "enlarge cidrBlock, or take addresses out of excludeIps",
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_network
 from random import Random
 from typing import TypeVar
 
@@ -17,8 +17,7 @@ DEFAULT_VPC = "ovn-cluster"
 
 @dataclass(frozen=True, slots=True)
 class Net:
-    """A Subnet of the plan. Host addresses .2 to .9 are for gateways and routes, .10 to .199 (counted) for given addresses, the rest
-    for those that are left open."""
+    """A Subnet of the plan. Host addresses below .10 are for gateways and routes, .10 to .59 for addresses given to workloads."""
 
     name: str
     vpc: str
@@ -80,21 +79,24 @@ class Draw:
         return frozenset().union(*(net.families for net in self.nets[vpc]))
 
 
+_FIRST, _LAST = int(IPv4Address("10.16.0.0")), int(IPv4Address("10.95.255.255"))
+"""IPv4 addresses that Subnets are cut from: below the default serviceCIDR."""
+
+
+def prefix_for(hosts: int, subnets: int) -> int:
+    """The longest IPv4 prefix, /16 to /24, with room for the hosts; a longer one where that many Subnets would not fit."""
+    wanted = min(24, 32 - (hosts + 3).bit_length())
+    fitting = next(p for p in range(16, 25) if subnets << (32 - p) <= _LAST - _FIRST + 1)
+    return max(wanted, fitting)
+
+
 def subnet_networks(index: int, families: frozenset[int], prefix: int) -> tuple[IPv4Network | IPv6Network, ...]:
-    """The CIDRs of the index-th Subnet; different indexes do not overlap. `prefix` is the IPv4 one, 16 to 26."""
-    if prefix < 24:
-        four = (
-            f"10.{16 + index}.0.0/{prefix}"
-            if index < 64
-            else f"172.{16 + (index - 64) % 16}.{(index - 64) // 16 * 64}.0/18"
-        )
-    else:
-        four = f"10.{16 + index // 256}.{index % 256}.0/{prefix}"
+    """The CIDRs of the index-th Subnet; different indexes do not overlap. `prefix` is the IPv4 one."""
     made: list[IPv4Network | IPv6Network] = []
     if 4 in families:
-        made.append(IPv4Network(four))
+        made.append(IPv4Network((_FIRST + (index << (32 - prefix)), prefix)))
     if 6 in families:
-        made.append(IPv6Network(f"fd10:{index // 65536:x}:{index % 65536:x}::/64"))
+        made.append(IPv6Network(f"fd10:{index:x}::/64"))
     return tuple(made)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from ytwin.core.errors import InvalidInput, Location, Problem
-from ytwin.generate.draw import DEFAULT_VPC, Draw, Gateway, Net, subnet_networks
+from ytwin.generate.draw import DEFAULT_VPC, Draw, Gateway, Net, prefix_for, subnet_networks
 from ytwin.generate.services import add_services
 from ytwin.generate.workloads import add_bystanders
 from ytwin.resources.model import (
@@ -116,10 +116,7 @@ def _add_network(draw: Draw, services: int) -> None:
 def _add_vpcs(draw: Draw, vpcs: int, subnets: int, workloads: int) -> None:
     names = [DEFAULT_VPC, *(f"vpc{i}" for i in range(1, vpcs))]
     # Room for all backends to fall into one Subnet of a random topology; a plain one spreads them evenly.
-    need = workloads * 2 // subnets + 64 if draw.plain else workloads + 64
-    prefix = max(16, min(24, 32 - need.bit_length()))
-    if prefix < 24 and subnets > 64:
-        prefix = 18 if prefix <= 18 else 24
+    prefix = prefix_for(workloads * 2 // subnets + 64 if draw.plain else workloads + 64, subnets)
     sequence = [*names, *(draw.pick(names) for _ in range(subnets - vpcs))]
     if draw.plain:
         sequence = [names[i % vpcs] for i in range(subnets)]
@@ -183,10 +180,10 @@ def _add_vpc(draw: Draw, vpc: str) -> None:
         )
         ip = f"ip{network.version}"
         if draw.chance(0.25):
-            routes.append(VpcStaticRoute(cidr=elsewhere, nextHopIP=hop, policy=draw.pick(("", "policyDst"))))
+            routes.append(VpcStaticRoute(cidr=elsewhere, next_hop_ip=hop, policy=draw.pick(("", "policyDst"))))
         elif draw.chance(0.1):
             routes.append(
-                VpcStaticRoute(cidr=f"{network[9]}/{network.max_prefixlen}", nextHopIP=hop, policy="policySrc")
+                VpcStaticRoute(cidr=f"{network[9]}/{network.max_prefixlen}", next_hop_ip=hop, policy="policySrc")
             )
         if draw.chance(0.25):
             action = draw.pick(("allow", "drop", "reroute"))
@@ -195,7 +192,7 @@ def _add_vpc(draw: Draw, vpc: str) -> None:
                     priority=draw.next(f"policy {vpc}", 100),
                     match=f"{ip}.src == {network} && {ip}.dst == {elsewhere}",
                     action=action,
-                    nextHopIP=hop if action == "reroute" else "",
+                    next_hop_ip=hop if action == "reroute" else "",
                 )
             )
     spec = VpcSpec(static_routes=tuple(routes), policy_routes=tuple(policies))
@@ -211,7 +208,7 @@ def _add_gateways(draw: Draw, services: int) -> None:
         nodes = draw.some(draw.nodes)[:3]
         draw.random.shuffle(nodes)
         vlan = draw.random.randint(1, 4094) if draw.chance(0.4) else None
-        whole = [[f"192.0.{2 + index}.0/24"], ["2001:db8:%x::/64" % index]]
+        whole = [[f"192.0.{2 + index}.0/24"], [f"2001:db8:{index:x}::/64"]]
         pools = [[f"200.{index}.0.0/16"], [f"2001:db8:e{index:x}::/112"]]
         if services < 100 and draw.chance(0.4):
             pools = [[f"200.{index}.0.{low}-200.{index}.0.{low + 60}" for low in (10, 120)], pools[1]]

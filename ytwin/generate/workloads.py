@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ytwin.core.errors import InvalidInput, Location, Problem
 from ytwin.generate.draw import Draw, Net
 from ytwin.resources.model import (
     BareMetal,
@@ -56,6 +57,9 @@ def add_workload(
     short = {"Pod": "pod", "VirtualMachine": "vm", "BareMetal": "bm", "VNicIP": "nic"}[kind]
     name = f"{short}{draw.next(short)}"
     number = draw.next(f"host {net.name}", 10)
+    if number > min(network.num_addresses for network in net.networks) - 4:
+        problem = Problem(Location(path=net.name), "value", "too many workloads for one Subnet", "ask for more Subnets")
+        raise InvalidInput([problem])
     address = net.host(number) if number < 60 and draw.chance(given) else ""
     mac = f"02:00:{number >> 8:02x}:{number & 255:02x}:00:01" if draw.chance(0.1) else ""
     metadata = Metadata(name=name, namespace=namespace, labels=dict(labels))
