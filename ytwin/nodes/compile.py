@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from hashlib import blake2b
 from ipaddress import ip_network
 
@@ -15,6 +17,7 @@ from ytwin.resources.addresses import split_dual, version_of
 from ytwin.resources.model import EipGateway, NetworkCard, NetworkCardSpec, Node, Subnet
 from ytwin.resources.snapshot import ObjectId, Snapshot, id_of
 from ytwin.resources.workload import (
+    JOIN,
     Workload,
     cidrs_of,
     default_vpc,
@@ -34,7 +37,7 @@ _IFNAME_CHARS = 15
 def node_configs(snapshot: Snapshot, northbound: Northbound) -> tuple[NodeConfig, ...]:
     """One NodeConfig per Node, sorted by name. `northbound` is what the same reconciled snapshot compiles to."""
     cards = {card.spec.node: card.spec for card in snapshot.all(NetworkCard)}
-    subnets = {subnet.name: subnet for subnet in (*snapshot.all(Subnet), join_subnet(snapshot))}
+    lans = {subnet.name: _lan(snapshot, subnet) for subnet in (*snapshot.all(Subnet), join_subnet(snapshot))}
     plugged: dict[str, list[Workload]] = {}
     for workload in workloads(snapshot):
         plugged.setdefault(workload.node, []).append(workload)
@@ -42,10 +45,9 @@ def node_configs(snapshot: Snapshot, northbound: Northbound) -> tuple[NodeConfig
     configs = []
     for node in snapshot.all(Node):
         card = cards.get(node.name, NetworkCardSpec(node=node.name))
-        own = _attachment(snapshot, northbound, id_of(node), node_port(node.name), join_subnet(snapshot))
+        own = _attachment(northbound, id_of(node), node_port(node.name), lans[JOIN])
         others = (
-            _attachment(snapshot, northbound, w.id, workload_port(w.id), subnets[w.subnet])
-            for w in plugged.get(node.name, ())
+            _attachment(northbound, w.id, workload_port(w.id), lans[w.subnet]) for w in plugged.get(node.name, ())
         )
         configs.append(
             NodeConfig(
@@ -107,20 +109,36 @@ def _external_ids(snapshot: Snapshot, node: Node, physical: tuple[str, ...]) -> 
     return frozendict(ids)
 
 
-def _attachment(snapshot: Snapshot, northbound: Northbound, owner: ObjectId, port: str, subnet: Subnet) -> Attachment:
+@dataclass(frozen=True, slots=True)
+class _Lan:
+    """What a Subnet tells everyone in it, by address family (4, 6)."""
+
+    prefix_length: Mapping[int, str]
+    gateway: Mapping[int, str]
+    mtu: int
+
+
+def _lan(snapshot: Snapshot, subnet: Subnet) -> _Lan:
+    return _Lan(
+        prefix_length={version_of(cidr): cidr.partition("/")[2] for cidr in cidrs_of(subnet)},
+        gateway={version_of(gateway): gateway for gateway in gateways_of(subnet)},
+        mtu=subnet.spec.mtu or snapshot.network.mtu,
+    )
+
+
+def _attachment(northbound: Northbound, owner: ObjectId, port: str, lan: _Lan) -> Attachment:
     row = northbound.rows.get(RowKey(LogicalSwitchPort.table, port))
     if not isinstance(row, LogicalSwitchPort):
         raise Unsupported(f"{owner} has no port {port} in the Northbound: it was compiled from another snapshot")
     mac, *addresses = row.addresses[0].split()
-    lengths = {version_of(cidr): cidr.partition("/")[2] for cidr in cidrs_of(subnet)}
-    own = {version_of(address) for address in addresses}
+    own = [(version_of(address), address) for address in addresses]
     return Attachment(
         iface_id=port,
         kind=owner.kind,
         namespace=owner.namespace,
         name=owner.name,
         mac=mac,
-        addresses=tuple(f"{address}/{lengths[version_of(address)]}" for address in addresses),
-        gateways=() if owner.kind == Node.KIND else tuple(ip for ip in gateways_of(subnet) if version_of(ip) in own),
-        mtu=subnet.spec.mtu or snapshot.network.mtu,
+        addresses=tuple(f"{address}/{lan.prefix_length[version]}" for version, address in own),
+        gateways=() if owner.kind == Node.KIND else tuple(lan.gateway[version] for version, _ in own),
+        mtu=lan.mtu,
     )
