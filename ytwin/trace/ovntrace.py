@@ -6,7 +6,8 @@ translated back, `ct_snat;` on a gateway router ends the trace, `flags` and regi
 transport port share storage.
 
 Not judged (`Trace.unjudged` says why): a choice that ovn-trace makes at random, a VIP that several load balancers share in a
-hairpin check, and equal-priority flows that both match.
+hairpin check, equal-priority flows that both match, and `nd_na_router`, at which ovn-trace 23.03 aborts (and its daemon with it:
+trace here first, and send it only what is judged).
 """
 
 from __future__ import annotations

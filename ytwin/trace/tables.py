@@ -6,6 +6,7 @@ addresses) sit in one dictionary keyed by those values, so that one look-up find
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from operator import attrgetter
@@ -14,7 +15,7 @@ from typing import Any
 from ytwin.core.errors import Unsupported
 from ytwin.logical import actions as act
 from ytwin.logical.compile import Matcher, PreparedMatch, prepare
-from ytwin.logical.expr import Residence, Sets
+from ytwin.logical.expr import FALSE, Residence, Sets
 from ytwin.logical.lexer import ParseError
 from ytwin.logical.parse_actions import parse_flow
 from ytwin.logical.southbound import DatapathId, LogicalFlow, Southbound
@@ -25,6 +26,10 @@ _PREFIXED = frozenset({"ip4_src", "ip4_dst", "ip6_src", "ip6_dst"})
 """Slots whose masked tests are worth an index of their own: routes and subnets."""
 _WORTH_INDEXING = 3
 """Fewer flows than this with one set of keys are tried one by one."""
+
+_REFUSED_BY_OVN = re.compile(r";\s*drop;\s*$")
+"""`drop;` may only stand alone. northd 23.03 writes `flags.force_snat_for_lb = 1; drop;` for a VIP without backends on a router with
+lb_force_snat_ip; ovn-controller and ovn-trace log an error and go on without that flow."""
 
 
 class Entry:
@@ -206,6 +211,9 @@ class Program:
     def _compile(self, flow: LogicalFlow) -> Entry:
         found = self._entries.get(id(flow))
         if found is None:
+            if _REFUSED_BY_OVN.search(flow.actions):
+                found = self._entries[id(flow)] = Entry(flow, prepare(FALSE), ())
+                return found
             try:
                 match, actions = parse_flow(flow.match, flow.actions, flow.pipeline, flow.table)
                 found = Entry(flow, prepare(match, self._sets), actions)

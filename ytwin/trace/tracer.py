@@ -186,7 +186,7 @@ class Tracer:
                     (o for o, _, n in sources if ip_address(via) in ip_network(f"{o}/{n}", strict=False)), sources[0][0]
                 )
                 best = (network.prefixlen, own, via)
-        return None if best is None else best[1:]
+        return None if best is None else (str(ip_address(best[1])), str(ip_address(best[2])))
 
     def resolve(self, host: Host, source: str, address: str, memory: Memory) -> tuple[str, Walk | None]:
         """The MAC a host learns for a next hop by asking; `memory` learns with it. ("", the lost walk) if nobody answers."""
