@@ -40,6 +40,9 @@ def stable_hash(text: str) -> int:
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
+_NEAR = 1 << 16
+
+
 class Pool:
     """Addresses of one family that may be chosen: some ranges without some others."""
 
@@ -63,8 +66,8 @@ class Pool:
         return self._first[index] + place - self._starts[index]
 
     def place_of(self, owner: str) -> int:
-        """Where an owner starts to look."""
-        return stable_hash(owner) % self.size if self.size else 0
+        """Where an owner starts to look: near the beginning of a large IPv6 network, so that addresses stay readable."""
+        return stable_hash(owner) % min(self.size, _NEAR if self.version == 6 else self.size) if self.size else 0
 
     def choose(self, start: int, taken: Collection[int]) -> int:
         """The first address not taken from a place on, the pool's end followed by its beginning; Exhausted if there is none."""
