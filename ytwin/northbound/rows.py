@@ -227,6 +227,13 @@ class Northbound:
             assert table.setdefault(row.key, row) == row, f"two rows under {row.key}"
         return cls(table, options)
 
+    @classmethod
+    def assembled(cls, rows: Mapping[RowKey, Row], tables: Mapping[str, list[Row]], options: Strings) -> Northbound:
+        """A Northbound whose tables are known already: `tables` must hold the very rows of `rows`, by table name."""
+        made = cls(rows, options)
+        made.__dict__["_tables"] = {name: found for name, found in tables.items() if found}
+        return made
+
     @cached_property
     def _tables(self) -> dict[str, list[Row]]:
         tables: dict[str, list[Row]] = {}
@@ -240,7 +247,7 @@ class Northbound:
 
     def __str__(self) -> str:
         """Every table that has rows, then NB_Global.options: sorted, so that equal Northbounds print the same text."""
-        blocks = [_table_text(rows) for rows in self._tables.values()]
+        blocks = [_table_text(self._tables[kind.table]) for kind in TABLES if kind.table in self._tables]
         if self.options:
             blocks.append("NB_Global\n" + format_table(("option", "value"), sorted(self.options.items())))
         return "\n\n".join(blocks)
