@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 from frozendict import frozendict
+from northd_oracle import compare
 from northd_router_networks import balancer, link, localnet, router
-from northd_router_support import differences, real_flows
 
 from deployer.sandbox import OvnSandbox
 from ytwin.northbound.rows import (
@@ -24,6 +24,7 @@ from ytwin.northbound.rows import (
     Row,
     StaticRoute,
 )
+from ytwin.northd import northd
 
 
 @pytest.fixture(scope="module")
@@ -229,8 +230,8 @@ def test_events_for_all_load_balancers(ovn: OvnSandbox) -> None:
     """NB_Global's deprecated controller_event does what the option of each load balancer does."""
     rows = [*BASE, *with_balancer(ON_GATEWAY_ROUTER, {}, {"200.0.0.1:80": ""})]
     northbound = Northbound.of(rows, frozendict({"controller_event": "true"}))
-    assert differences(northbound, ovn) == ""
-    assert any("trigger_event" in flow[4] for flow in real_flows(ovn, northbound))
+    assert compare(ovn, northbound) == []
+    assert any("trigger_event" in flow.actions for flow in northd(northbound).flows)
 
 
 @pytest.mark.ovn
@@ -240,6 +241,5 @@ def test_flows_are_northds(ovn: OvnSandbox, name: str) -> None:
     known = {row.name for row in rows if isinstance(row, LogicalRouter)}
     assert known, "a case without router shows nothing"
     northbound = Northbound.of(rows)
-    assert differences(northbound, ovn) == ""
-    shown = {flow[1] for flow in real_flows(ovn, northbound) if flow[3] != "1"}
-    assert stages <= shown
+    assert compare(ovn, northbound) == []
+    assert stages <= {flow.stage for flow in northd(northbound).flows if flow.match != "1"}
