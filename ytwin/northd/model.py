@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from itertools import count
 from typing import TypeVar
 
 from ytwin.core.errors import Unsupported
@@ -27,139 +27,15 @@ from ytwin.northbound.rows import (
     RouterPolicy,
     StaticRoute,
 )
-from ytwin.northd.addresses import Addresses, parse_addresses, router_addresses
-from ytwin.northd.balancers import Balancer, VipSet, flag, resolve_balancer, vip_set
+from ytwin.northd.balancers import Balancer, flag, number, resolve_balancer, vip_set
 from ytwin.northd.collect import Group, group_of
+from ytwin.northd.datapaths import Model, Router, RouterBalancers, RouterPort, Switch, SwitchPort
+from ytwin.northd.parts import router, router_port, switch, switch_port
 from ytwin.northd.stages import ROUTER, SWITCH
 
+__all__ = ["Model", "Router", "RouterBalancers", "RouterPort", "Switch", "SwitchPort", "pack", "resolve"]
+
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class RouterPort:
-    """A Logical_Router_Port. With gateway chassis on a distributed router it is a distributed gateway port (DGP)."""
-
-    row: LogicalRouterPort
-    source: str
-    name: str
-    json: str
-    """The name in quotes, as flows write it."""
-    where: Group
-    """Its router, as a group of one."""
-    networks: Addresses
-    """IPv6 ends with the link-local address made from the MAC."""
-    gateway_chassis: tuple[GatewayChassis, ...]
-    """Highest priority first."""
-    is_dgp: bool
-    cr_name: str
-    """Its chassisredirect port, "" unless it is a DGP."""
-    cr_json: str
-    tunnel_key: int
-    """Within the router; the chassisredirect port has the key after it."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class SwitchPort:
-    """A Logical_Switch_Port. `peer` is the router port it connects to (type router), if there is one."""
-
-    row: LogicalSwitchPort
-    source: str
-    name: str
-    json: str
-    where: Group
-    """Its switch, as a group of one."""
-    addresses: tuple[Addresses, ...]
-    """With MAC; for `router` the peer's. Neither "unknown" nor "router" is in here."""
-    n_own_addresses: int
-    """How many of `addresses` are its own rather than the peer's (those come first)."""
-    port_security: tuple[Addresses, ...]
-    unknown: bool
-    """Has the address "unknown"."""
-    peer: RouterPort | None
-    tunnel_key: int
-
-    @property
-    def is_router(self) -> bool:
-        """Type router (with or without a peer)."""
-        return self.row.type == "router"
-
-    @property
-    def is_localnet(self) -> bool:
-        """Type localnet."""
-        return self.row.type == "localnet"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Switch:
-    """A Logical_Switch with its ports in row order."""
-
-    row: LogicalSwitch
-    source: str
-    id: DatapathId
-    where: Group
-    ports: tuple[SwitchPort, ...]
-    router_ports: tuple[SwitchPort, ...]
-    """Those with a peer."""
-    localnet_ports: tuple[SwitchPort, ...]
-    has_vip: bool
-    """Some load balancer on it has a VIP."""
-    tunnel_key: int
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Router:
-    """A Logical_Router with its ports, routes and policies in row order."""
-
-    row: LogicalRouter
-    source: str
-    id: DatapathId
-    where: Group
-    ports: tuple[RouterPort, ...]
-    dgps: tuple[RouterPort, ...]
-    peers: tuple[tuple[RouterPort, SwitchPort], ...]
-    """(own port, switch port connected to it)."""
-    routes: tuple[StaticRoute, ...]
-    policies: tuple[RouterPolicy, ...]
-    is_gateway: bool
-    """A gateway router (options:chassis)."""
-    has_vip: bool
-    tunnel_key: int
-    """Its number as a datapath; names its VIP address sets (`_rtr_lb_<key>_ip4`)."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class RouterBalancers:
-    """Everything about a router's load balancers that depends on all of them."""
-
-    balancers: tuple[Balancer, ...]
-    vips: VipSet
-    on_link: Mapping[str, tuple[tuple[int, str], ...]]
-    """Port name -> (family, VIP) of those in its networks; absent if none."""
-
-
-@dataclass(frozen=True, eq=False)
-class Model:
-    """The resolved Northbound; maps are in row order."""
-
-    northbound: Northbound
-    memo: Memo
-    switches: Mapping[str, Switch]
-    routers: Mapping[str, Router]
-    switch_ports: Mapping[str, SwitchPort]
-    router_ports: Mapping[str, RouterPort]
-    peer_of: Mapping[str, SwitchPort]
-    """Router port name -> the switch port connected to it."""
-    balancers: Mapping[str, Balancer]
-    balancer_switches: Mapping[str, Group]
-    """Load balancer name -> switches it is applied to; absent if none."""
-    balancer_routers: Mapping[str, tuple[Router, ...]]
-    """Load balancer name -> routers it is applied to; absent if none. Equal sets are one object."""
-    router_balancers: Mapping[str, RouterBalancers]
-    """Router name -> its load balancers."""
-    ct_inv: bool
-    """NB_Global option use_ct_inv_match (default true)."""
-    event: bool
-    """NB_Global option controller_event (deprecated): events for all load balancers."""
 
 
 def pack(*items: T) -> tuple[T, ...]:
@@ -174,137 +50,31 @@ _GLOBAL_UNSUPPORTED = {
     "debug_drop_domain_id": "",
     "debug_drop_collector_set": "",
 }
-_SWITCH_UNSUPPORTED = ("mcast_snoop", "interconn-ts", "vlan-passthru")
-_SWITCH_PORT_UNSUPPORTED = (
-    "arp_proxy",
-    "mcast_flood",
-    "mcast_flood_reports",
-    "qos_max_rate",
-    "qos_min_rate",
-    "qos_burst",
-    "vif-plug-type",
-    "ethtype",
-)
 
 
-def _refuse(row: object, options: Mapping[str, str], names: tuple[str, ...]) -> None:
-    for name in names:
-        if options.get(name, "false").lower() != "false":
-            raise Unsupported(f"{getattr(row, 'key', row)}: option {name}={options[name]} is not modelled")
+_TUNNEL_KEY = "requested-tnl-key"
+K = TypeVar("K")
 
 
-def _key(number: int) -> str:
-    """A number that the memo recognises (it compares by identity; equal interned strings are one object)."""
-    return sys.intern(str(number))
+def _keys(wanted: Mapping[K, str | None]) -> dict[K, str]:
+    """Tunnel keys: what is asked for (first come, first served), the rest the lowest free ones in order.
+
+    As interned text, because the memo compares by identity and equal interned strings are one object.
+    """
+    result: dict[K, int] = {}
+    used: set[int] = set()
+    for name, text in wanted.items():
+        key = number(text)
+        if key and key not in used:
+            used.add(key)
+            result[name] = key
+    free = (key for key in count(1) if key not in used)
+    return {name: sys.intern(str(result[name] if name in result else next(free))) for name in wanted}
 
 
 def _where(kind: str, name: str) -> Group:
     """The group of one datapath; made from its (interned) name, so that it outlives a change of the row."""
     return (DatapathId(kind, name),)
-
-
-def _router_port(
-    row: LogicalRouterPort, where: Group, gateway: bool, key: str, chassis: tuple[GatewayChassis, ...]
-) -> RouterPort | None:
-    networks = router_addresses(row.mac, row.networks)
-    if networks is None:
-        return None
-    dgp = bool(chassis) and not gateway
-    cr_name = f"cr-{row.name}" if dgp else ""
-    return RouterPort(
-        row=row,
-        source=str(row.key),
-        name=row.name,
-        json=quote(row.name),
-        where=where,
-        networks=networks,
-        gateway_chassis=tuple(sorted(chassis, key=lambda c: (-c.priority, c.chassis_name))),
-        is_dgp=dgp,
-        cr_name=cr_name,
-        cr_json=quote(cr_name) if dgp else "",
-        tunnel_key=int(key),
-    )
-
-
-def quote(name: str) -> str:
-    """A name as a string of OVN's expression language (JSON string)."""
-    text = name.replace("\\", "\\\\").replace('"', '\\"')
-    if any(ord(c) < 0x20 for c in text):
-        raise Unsupported(f"name {name!r}: control characters in names are not modelled")
-    return f'"{text}"'
-
-
-def _switch_port(row: LogicalSwitchPort, where: Group, key: str, peer: RouterPort | None) -> SwitchPort:
-    if row.type not in ("", "router", "localnet"):
-        raise Unsupported(f"{row.key}: port type {row.type} is not modelled")
-    _refuse(row, row.options, _SWITCH_PORT_UNSUPPORTED)
-    own: list[Addresses] = []
-    unknown = from_peer = False
-    for text in sorted(set(row.addresses)):
-        if text == "unknown":
-            unknown = True
-        elif text == "router":
-            from_peer = True
-        elif "dynamic" in text.split():
-            raise Unsupported(f"{row.key}: dynamic addresses are not modelled")
-        elif (parsed := parse_addresses(text)) is not None:
-            own.append(parsed)
-    own_and_peer = (*own, peer.networks) if from_peer and peer is not None else tuple(own)
-    security = (parse_addresses(text) for text in sorted(set(row.port_security)))
-    return SwitchPort(
-        row=row,
-        source=str(row.key),
-        name=row.name,
-        json=quote(row.name),
-        where=where,
-        addresses=own_and_peer,
-        n_own_addresses=len(own),
-        port_security=tuple(s for s in security if s is not None),
-        unknown=unknown,
-        peer=peer,
-        tunnel_key=int(key),
-    )
-
-
-def _switch(row: LogicalSwitch, where: Group, key: str, ports: tuple[SwitchPort, ...], has_vip: bool) -> Switch:
-    _refuse(row, row.other_config, _SWITCH_UNSUPPORTED)
-    return Switch(
-        row=row,
-        source=str(row.key),
-        id=where[0],
-        where=where,
-        ports=ports,
-        router_ports=tuple(port for port in ports if port.peer is not None),
-        localnet_ports=tuple(port for port in ports if port.is_localnet),
-        has_vip=has_vip,
-        tunnel_key=int(key),
-    )
-
-
-def _router(
-    row: LogicalRouter,
-    where: Group,
-    key: str,
-    ports: tuple[RouterPort, ...],
-    peers: tuple[tuple[RouterPort, SwitchPort], ...],
-    routes: tuple[StaticRoute, ...],
-    policies: tuple[RouterPolicy, ...],
-    has_vip: bool,
-) -> Router:
-    return Router(
-        row=row,
-        source=str(row.key),
-        id=where[0],
-        where=where,
-        ports=ports,
-        dgps=tuple(port for port in ports if port.is_dgp),
-        peers=peers,
-        routes=routes,
-        policies=policies,
-        is_gateway="chassis" in row.options,
-        has_vip=has_vip,
-        tunnel_key=int(key),
-    )
 
 
 def _router_balancers(balancers: tuple[Balancer, ...], ports: tuple[RouterPort, ...]) -> RouterBalancers:
@@ -375,38 +145,46 @@ class _Resolver:
         return direct or any(group in self.groups_with_vip for group in row.load_balancer_group)
 
     def router_ports(self) -> dict[str, RouterPort]:
+        """All that northd takes in (a bad MAC leaves a port out)."""
         chassis: dict[str, list[GatewayChassis]] = {}
         for candidate in self.nb.of_type(GatewayChassis):
             chassis.setdefault(candidate.port, []).append(candidate)
-        keys: dict[str, int] = {}
-        result: dict[str, RouterPort] = {}
+        wanted: dict[str, dict[str, str | None]] = {name: {} for name in self.router_rows}
         for row in self.nb.of_type(LogicalRouterPort):
             if row.router not in self.router_rows:
                 raise Unsupported(f"{row.key}: its router {row.router!r} does not exist")
-            key = keys.get(row.router, 0) + 1
+            wanted[row.router][row.name] = row.options.get(_TUNNEL_KEY)
+            wanted[row.router][f"cr-{row.name}"] = None
+        keys = {name: _keys(wants) for name, wants in wanted.items()}
+        result: dict[str, RouterPort] = {}
+        for row in self.nb.of_type(LogicalRouterPort):
             candidates = self._tuple(chassis.get(row.name, []))
             gateway = "chassis" in self.router_rows[row.router].options
-            port = self.memo.call(_router_port, row, self.where[ROUTER, row.router], gateway, _key(key), candidates)
-            keys[row.router] = key + (1 if candidates else 0)
+            own, redirect = (keys[row.router][name] for name in (row.name, f"cr-{row.name}"))
+            where = self.where[ROUTER, row.router]
+            port = self.memo.call(router_port, row, where, gateway, own, redirect, candidates)
             if port is not None:
                 result[row.name] = port
         return result
 
     def switch_ports(self, router_ports: Mapping[str, RouterPort]) -> dict[str, SwitchPort]:
-        keys: dict[str, int] = {}
-        result: dict[str, SwitchPort] = {}
-        taken: dict[str, str] = {}
+        """All, with their peers; refuses names and peers that are taken."""
+        wanted: dict[str, dict[str, str | None]] = {name: {} for name in self.switch_rows}
         for row in self.nb.of_type(LogicalSwitchPort):
             if row.switch not in self.switch_rows:
                 raise Unsupported(f"{row.key}: its switch {row.switch!r} does not exist")
             if row.name in router_ports:
                 raise Unsupported(f"{row.key}: a router port has the same name")
-            keys[row.switch] = keys.get(row.switch, 0) + 1
+            wanted[row.switch][row.name] = row.options.get(_TUNNEL_KEY)
+        keys = {name: _keys(wants) for name, wants in wanted.items()}
+        result: dict[str, SwitchPort] = {}
+        taken: dict[str, str] = {}
+        for row in self.nb.of_type(LogicalSwitchPort):
             peer = router_ports.get(row.options.get("router-port", "")) if row.type == "router" else None
             if peer is not None and taken.setdefault(peer.name, row.name) != row.name:
                 raise Unsupported(f"{row.key}: {peer.name} is the peer of {taken[peer.name]} already")
             where = self.where[SWITCH, row.switch]
-            result[row.name] = self.memo.call(_switch_port, row, where, _key(keys[row.switch]), peer)
+            result[row.name] = self.memo.call(switch_port, row, where, keys[row.switch][row.name], peer)
         return result
 
     def build(self) -> Model:
@@ -419,11 +197,12 @@ class _Resolver:
         of_switch: dict[str, list[SwitchPort]] = {name: [] for name in self.switch_rows}
         for port in switch_ports.values():
             of_switch[port.row.switch].append(port)
-        for number, (name, row) in enumerate(self.switch_rows.items(), start=1):
+        keys = self._datapath_keys()
+        for name, row in self.switch_rows.items():
             ports = self._tuple(of_switch[name])
-            switches[name] = call(_switch, row, self.where[SWITCH, name], _key(number), ports, self._has_vip(row))
-
-        routers = self._routers(router_ports, peer_of, len(switches))
+            where, has_vip = self.where[SWITCH, name], self._has_vip(row)
+            switches[name] = call(switch, row, where, keys[SWITCH, name], ports, has_vip)
+        routers = self._routers(router_ports, peer_of, keys)
         router_members = {name: self._balancers_of(row) for name, row in self.router_rows.items()}
         return Model(
             northbound=self.nb,
@@ -443,21 +222,32 @@ class _Resolver:
             event=flag(self.nb.options, "controller_event"),
         )
 
+    def _datapath_keys(self) -> dict[tuple[str, str], str]:
+        wanted: dict[tuple[str, str], str | None] = {}
+        for name, row in self.switch_rows.items():
+            wanted[SWITCH, name] = row.other_config.get(_TUNNEL_KEY)
+        for name, router_row in self.router_rows.items():
+            wanted[ROUTER, name] = router_row.options.get(_TUNNEL_KEY)
+        return _keys(wanted)
+
     def _routers(
-        self, router_ports: Mapping[str, RouterPort], peer_of: Mapping[str, SwitchPort], n_switches: int
+        self,
+        router_ports: Mapping[str, RouterPort],
+        peer_of: Mapping[str, SwitchPort],
+        keys: Mapping[tuple[str, str], str],
     ) -> dict[str, Router]:
         names = dict.fromkeys(self.router_rows)
         ports = _by_parent(names, [(p.row.router, p) for p in router_ports.values()], "Logical_Router")
         routes = _by_parent(names, [(r.router, r) for r in self.nb.of_type(StaticRoute)], "Logical_Router")
         policies = _by_parent(names, [(p.router, p) for p in self.nb.of_type(RouterPolicy)], "Logical_Router")
         result: dict[str, Router] = {}
-        for number, (name, row) in enumerate(self.router_rows.items(), start=n_switches + 1):
+        for name, row in self.router_rows.items():
             pairs = [self.memo.call(pack, port, peer_of[port.name]) for port in ports[name] if port.name in peer_of]
             result[name] = self.memo.call(
-                _router,
+                router,
                 row,
                 self.where[ROUTER, name],
-                _key(number),
+                keys[ROUTER, name],
                 self._tuple(ports[name]),
                 self._tuple(pairs),
                 self._tuple(routes[name]),

@@ -103,7 +103,7 @@ def _redirect_binding(port: RouterPort) -> PortBinding:
         mac=_router_mac(port),
         options=frozendict(options),
         gateway_chassis=tuple((c.chassis_name, c.priority) for c in port.gateway_chassis),
-        tunnel_key=port.tunnel_key + 1,
+        tunnel_key=port.cr_tunnel_key,
     )
 
 
