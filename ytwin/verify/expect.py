@@ -1,9 +1,10 @@
 """What the scenarios promise, from the Kubernetes objects alone: no row and no flow is looked at here.
 
 Scenario 1: a ClusterIP answers clients of the Service's VPC. Scenario 2: one of the default VPC also answers the nodes.
-Scenarios 3 and 4: an EIP answers the outside of its EipGateway. An EIP over several VPCs also answers a VPC that has a default
-route to the EipGateway (because it has an EIP of its own there): the service-gateway rewrites the source, so replies find
-back. Nothing else is promised, so nothing else may be reachable.
+Scenarios 3 and 4: an EIP answers the outside of its EipGateway. An EIP over several VPCs also answers a VPC on both sides of
+the service-gateway: one that has a default route to the EipGateway (because it has an EIP of its own there), so that the
+request gets there, and that backs such an EIP too, so that the service-gateway has a route for the reply. Nothing else is
+promised, so nothing else may be reachable.
 """
 
 from __future__ import annotations
@@ -90,19 +91,21 @@ def _expect_eip(snapshot: Snapshot, client: Host, target: Target) -> Expectation
         return Expectation(False, f"the EIP belongs to EipGateway {target.gateway}, another outside network")
     if client.kind == "Node":
         return Expectation(False, "nodes have no route to an EIP")
-    if len(target.vpcs) > 1 and target.gateway in _gateways_of_vpc(snapshot, client.vpc):
+    sides = _eip_sides(snapshot, client.vpc, target.gateway)
+    if len(target.vpcs) > 1 and sides == {"alone", "shared"}:
         return Expectation(
-            True, f"VPC {client.vpc} routes to EipGateway {target.gateway}, whose service-gateway answers"
+            True, f"VPC {client.vpc} stands on both sides of EipGateway {target.gateway}'s service-gateway"
         )
     return Expectation(False, "an EIP serves the outside; inside, the ClusterIP does")
 
 
-def _gateways_of_vpc(snapshot: Snapshot, vpc: str) -> frozenset[str]:
-    """EipGateways that a VPC has its default route to: those of the EIPs that it alone stands behind."""
-    alone = (
-        s
-        for s in snapshot.all(YusurService)
-        if s.spec.type == "LoadBalancer" and vpcs_of_service(snapshot, s) == (vpc,)
-    )
-    found = (eip_gateway_of(snapshot, service) for service in alone)
-    return frozenset(gateway.name for gateway in found if gateway is not None)
+def _eip_sides(snapshot: Snapshot, vpc: str, gateway: str) -> set[str]:
+    """How a VPC backs EIPs of an EipGateway: "alone" gives it a default route there, "shared" a port of the service-gateway."""
+    sides: set[str] = set()
+    for service in snapshot.all(YusurService):
+        vpcs = vpcs_of_service(snapshot, service)
+        if service.spec.type == "LoadBalancer" and vpc in vpcs:
+            found = eip_gateway_of(snapshot, service)
+            if found is not None and found.name == gateway:
+                sides.add("alone" if len(vpcs) == 1 else "shared")
+    return sides
