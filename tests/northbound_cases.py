@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ytwin.controllers import reconcile
 from ytwin.northbound import Northbound, compile_northbound
-from ytwin.resources.codec import decode
+from ytwin.resources.codec import decode, parse
 from ytwin.resources.snapshot import Snapshot
 
 NODES = """
@@ -55,9 +55,14 @@ spec: {nodeName: node3}
 ---
 apiVersion: iaas.yusur.io/v1
 kind: VirtualMachine
-metadata: {name: vm0, namespace: one, labels: {app: web, tier: back}}
+metadata: {name: vm0, namespace: one, labels: {app: web}}
 spec: {node: node2, subnet: subnet2, ipAddress: 10.1.1.7, macAddress: "52:54:00:AA:BB:CC",
   ports: [{name: http, containerPort: 80}, {name: q, containerPort: 9, protocol: UDP}]}
+---
+apiVersion: iaas.yusur.io/v1
+kind: VirtualMachine
+metadata: {name: vm1, namespace: two, labels: {tier: back}}
+spec: {node: node1, subnet: subnet2, ipAddress: 10.1.1.8}
 ---
 apiVersion: iaas.yusur.io/v1
 kind: BareMetal
@@ -153,6 +158,13 @@ SCENARIOS = {
 def snapshot_of(*texts: str) -> Snapshot:
     """A reconciled Snapshot of YAML texts."""
     return reconcile(decode({f"{position}.yaml": text for position, text in enumerate(texts)}))
+
+
+def unchecked_snapshot_of(*texts: str) -> Snapshot:
+    """The same without the checks that hold objects against each other: what compilation must refuse by itself."""
+    parsed = parse({f"{position}.yaml": text for position, text in enumerate(texts)})
+    assert not parsed.problems
+    return reconcile(Snapshot.of(parsed.resources.values()))
 
 
 def northbound_of(*texts: str) -> Northbound:

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from frozendict import frozendict
-from northbound_cases import EVERYTHING, SCENARIOS, northbound_of
 
 from deployer.sandbox import NB, OvnSandbox
+from tests.northbound_cases import EVERYTHING, SCENARIOS, northbound_of
 from ytwin.core.errors import YtwinError
 from ytwin.northbound.nbctl import nbctl_script
 from ytwin.northbound.rows import TABLES, LogicalRouterPort, Northbound, Row, columns_of
@@ -180,8 +180,8 @@ FIRST_PACKETS = {  # datapath, where the packet enters, its fields; the port it 
         "eipnet_gw1",
         'inport == "localnet_gw1" && eth.dst == MAC(lrp_eipgw_gw1_eipnet_gw1) && ip4.src == 8.8.8.8 '
         "&& ip4.dst == 200.0.0.101 && ip.ttl == 64 && tcp && tcp.src == 1000 && tcp.dst == 5432",
-        "10.2.0.9",
-        "bm_bm0.two",
+        "10.1.1.8",
+        "vm_vm1.two",
     ),
 }
 

@@ -57,6 +57,8 @@ class Demand:
 
     direct: tuple[tuple[str, str], ...]
     """(vpc, gateway) of EIPs with backends in one VPC."""
+    eip_versions: tuple[tuple[int, ...], ...]
+    """Families (4, 6) of the EIPs of each pair in `direct`."""
     spread: tuple[tuple[str, str], ...]
     """(vpc, gateway) of EIPs with backends in several VPCs."""
 
@@ -68,8 +70,13 @@ class Demand:
 
 def demand(services: Iterable[ServiceRows]) -> Demand:
     """What Services need. Unsupported: one VPC behind two EipGateways, for it would need two distributed gateway ports."""
-    direct = {(s.vpcs[0], s.gateway) for s in services if s.gateway and len(s.vpcs) == 1}
-    spread = {(vpc, s.gateway) for s in services if s.gateway and len(s.vpcs) > 1 for vpc in s.vpcs}
+    direct: dict[tuple[str, str], set[int]] = {}
+    spread: set[tuple[str, str]] = set()
+    for service in services:
+        if service.gateway and len(service.vpcs) == 1:
+            direct.setdefault((service.vpcs[0], service.gateway), set()).update(map(version_of, service.eips))
+        elif service.gateway:
+            spread.update((vpc, service.gateway) for vpc in service.vpcs)
     first: dict[str, str] = {}
     for vpc, gateway in sorted(direct):
         if first.setdefault(vpc, gateway) != gateway:
@@ -77,17 +84,23 @@ def demand(services: Iterable[ServiceRows]) -> Demand:
                 f"Vpc/{vpc} has EIPs of EipGateway {first[vpc]} and of {gateway}: OVN 23.03 balances only on a router with one "
                 "distributed gateway port. Take the EIPs of one VPC from one EipGateway"
             )
-    return Demand(tuple(sorted(direct)), tuple(sorted(spread, key=lambda pair: (pair[1], pair[0]))))
+    pairs = tuple(sorted(direct))
+    return Demand(
+        pairs,
+        tuple(tuple(sorted(direct[pair])) for pair in pairs),
+        tuple(sorted(spread, key=lambda pair: (pair[1], pair[0]))),
+    )
 
 
 def transit_links(snapshot: Snapshot, needed: Demand) -> dict[str, Link]:
     """The network of every switch between two routers.
 
-    It has the families of both its sides; where they share none, those of the EipGateway, so that its routes have a next hop.
+    It has the families that both its sides have, and those of the EIPs that pass it: a VIP of a family in which its VPC has no
+    backend is answered by the VPC like any VIP without one. Where that leaves none, it has the EipGateway's.
     """
     versions: dict[str, tuple[int, ...]] = {}
-    for vpc, gateway in needed.direct:
-        versions[transit_switch(vpc, gateway)] = _common_versions(snapshot, vpc, gateway)
+    for (vpc, gateway), eips in zip(needed.direct, needed.eip_versions, strict=True):
+        versions[transit_switch(vpc, gateway)] = _common_versions(snapshot, vpc, gateway, eips)
     for gateway in needed.service_gateways:
         versions[service_transit_switch(gateway)] = _versions_of(snapshot, gateway)
     for vpc, gateway in needed.spread:
@@ -99,8 +112,8 @@ def _versions_of(snapshot: Snapshot, gateway: str) -> tuple[int, ...]:
     return tuple(network.version for network in networks(_gateway(snapshot, gateway).spec.cidr_block))
 
 
-def _common_versions(snapshot: Snapshot, vpc: str, gateway: str) -> tuple[int, ...]:
-    theirs = {version_of(cidr) for subnet in subnets_of(snapshot, vpc) for cidr in cidrs_of(subnet)}
+def _common_versions(snapshot: Snapshot, vpc: str, gateway: str, eips: tuple[int, ...] = ()) -> tuple[int, ...]:
+    theirs = {version_of(cidr) for subnet in subnets_of(snapshot, vpc) for cidr in cidrs_of(subnet)}.union(eips)
     ours = _versions_of(snapshot, gateway)
     return tuple(version for version in ours if version in theirs) or ours
 
@@ -214,7 +227,7 @@ def eip_next_hop(service: ServiceRows, eip: str, next_hops: Iterable[str]) -> st
         if version_of(hop) == version:
             return hop
     raise Unsupported(
-        f"{service.source}: EIP {eip} is IPv{version}, but EipGateway {service.gateway} and its VPC share no IPv{version}"
+        f"{service.source}: EIP {eip} is IPv{version}, but EipGateway {service.gateway} has no IPv{version} in its cidrBlock"
     )
 
 
