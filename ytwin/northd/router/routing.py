@@ -7,7 +7,7 @@ hands out in the order of row UUIDs (route tables, ECMP groups and their members
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ytwin.northbound.rows import StaticRoute
 from ytwin.northd.addresses import Net, parse_ip, parse_net
@@ -23,21 +23,28 @@ STATIC_OFFSET = 1
 CONNECTED_OFFSET = 2
 
 
-@dataclass(frozen=True, slots=True)
-class ParsedRoute:
-    """A static route that northd accepts; `port` and `source_ip` are None for a discard route (and nothing else)."""
+Destination = tuple[int, int, int, bool, int]
+"""Family, prefix value and length, whether it is a source route, route table: routes that agree in this form an ECMP group."""
+
+
+class Way(NamedTuple):
+    """Where a next hop leads: out of `port`, with `source_ip` for ARP. `port` is None if there is no way."""
+
+    port: PortView | None
+    source_ip: str
+
+
+class ParsedRoute(NamedTuple):
+    """A static route that northd accepts; its way has no port if it is a discard route (and nothing else)."""
 
     row: StaticRoute
     version: int
     prefix: Net
     table_id: int
-    discard: bool
-    port: PortView | None
-    source_ip: str
+    way: Way
 
     @property
-    def same_destination(self) -> tuple[int, int, int, bool, int]:
-        """Routes that agree in this form one ECMP group."""
+    def destination(self) -> Destination:
         return self.version, self.prefix.value, self.prefix.plen, self.row.policy == "src-ip", self.table_id
 
     @property
@@ -81,16 +88,13 @@ def _static_route_flows(router: RouterView) -> Iterator[Flow]:
         if name:
             actions = f"{reg.ROUTE_TABLE_ID} = {_table_id(tables, name)}; next;"
             yield Flow(Stage.LR_IN_IP_ROUTING_PRE, 100, f"inport == {port.key}", actions, port.source)
-    alike: dict[tuple[int, int, int, bool, int], list[ParsedRoute]] = {}
-    group_ids: dict[tuple[int, int, int, bool, int], int] = {}
-    for row in router.static_routes:
-        route = _parse(router, row, tables)
-        if route is None:
-            continue
-        members = alike.setdefault(route.same_destination, [])
+    alike: dict[Destination, list[ParsedRoute]] = {}
+    group_ids: dict[Destination, int] = {}
+    for route in _parse(router, tables):
+        members = alike.setdefault(route.destination, [])
         members.append(route)
         if len(members) == 2:  # a group is numbered when its second route is met
-            group_ids[route.same_destination] = len(group_ids) + 1
+            group_ids[route.destination] = len(group_ids) + 1
     for destination, members in alike.items():
         if destination in group_ids:
             yield from _ecmp_flows(router, group_ids[destination], members)
@@ -103,19 +107,29 @@ def _table_id(tables: dict[str, int], name: str) -> int:
     return tables.setdefault(name, len(tables) + 1) if name else 0
 
 
-def _parse(router: RouterView, row: StaticRoute, tables: dict[str, int]) -> ParsedRoute | None:
-    """The route, or None where northd ignores it: bad address, families that differ, next hop that no port reaches."""
-    parsed = parse_net(row.ip_prefix)
-    if parsed is None:
-        return None
-    version, prefix = parsed
+def _parse(router: RouterView, tables: dict[str, int]) -> Iterator[ParsedRoute]:
+    """The static routes that northd accepts: good addresses of one family, a next hop that some port reaches (or discard)."""
+    ways: dict[tuple[str, str, int], Way | None] = {}  # thousands of routes may share a few next hops
+    for row in router.static_routes:
+        parsed = parse_net(row.ip_prefix)
+        if parsed is None:
+            continue
+        version, prefix = parsed
+        hop = (row.nexthop, row.output_port, version)
+        if hop not in ways:
+            ways[hop] = _way(router, row, version)
+        way = ways[hop]
+        if way is not None:
+            yield ParsedRoute(row, version, prefix, _table_id(tables, row.route_table), way)
+
+
+def _way(router: RouterView, row: StaticRoute, version: int) -> Way | None:
+    """Where the route leads, None if northd ignores it for its next hop."""
     discard = row.nexthop == "discard"
     if row.nexthop and not discard and _host_family(row.nexthop) != version:
         return None
-    port, source_ip = router.route_port(row, version)
-    if port is None and not discard:
-        return None
-    return ParsedRoute(row, version, prefix, _table_id(tables, row.route_table), discard, port, source_ip)
+    way = Way(*router.route_port(row, version))
+    return way if way.port is not None or discard else None
 
 
 def _host_family(text: str) -> int:
@@ -139,12 +153,13 @@ def _route_match(route: ParsedRoute) -> tuple[int, str]:
 def _single_route(route: ParsedRoute) -> Flow:
     priority, match = _route_match(route)
     source = str(route.row.key)
-    if route.discard or route.port is None:
+    port, source_ip = route.way
+    if port is None or route.row.nexthop == "discard":
         return Flow(Stage.LR_IN_IP_ROUTING, priority, match, DROP, source)
     if is_link_local(route.version, route.prefix):
-        match = f"inport == {route.port.key} && {match}"
+        match = f"inport == {port.key} && {match}"
     nexthop = route.row.nexthop or f"ip{route.version}.dst"
-    actions = f"ip.ttl--; {reg.ECMP_GROUP_ID} = 0; {_towards(route.port, route.version, nexthop, route.source_ip)}"
+    actions = f"ip.ttl--; {reg.ECMP_GROUP_ID} = 0; {_towards(port, route.version, nexthop, source_ip)}"
     return Flow(Stage.LR_IN_IP_ROUTING, priority, match, actions, source)
 
 
@@ -159,16 +174,16 @@ def _ecmp_flows(router: RouterView, group_id: int, members: Sequence[ParsedRoute
     yield Flow(Stage.LR_IN_IP_ROUTING, priority, match, actions, str(first.row.key))
     symmetric: set[str] = set()
     for member, route in enumerate(members, 1):
-        port = route.port
+        port, source_ip = route.way
         if port is None:
             continue
         wants = router.is_gateway and flag(route.row.options, "ecmp_symmetric_reply")
         if wants and port.name not in symmetric:  # one member per port is enough
             symmetric.add(port.name)
-            yield from symmetric_reply_flows(route.row, route.version, route.prefix, port, route.source_ip, match)
+            yield from symmetric_reply_flows(route.row, route.version, route.prefix, port, source_ip, match)
         source = str(route.row.key)
         actions = (
-            f"{reg.NEXT_HOP[route.version]} = {route.row.nexthop}; {reg.SRC[route.version]} = {route.source_ip}; "
+            f"{reg.NEXT_HOP[route.version]} = {route.row.nexthop}; {reg.SRC[route.version]} = {source_ip}; "
             f"eth.src = {port.mac}; outport = {port.key}; next;"
         )
         where = f"{reg.ECMP_GROUP_ID} == {group_id} && {reg.ECMP_MEMBER_ID} == {member}"
