@@ -1,0 +1,1 @@
+"""Fuzzing of the codec: mutated topology files must be accepted or refused with problems, never crash and never hang."""
