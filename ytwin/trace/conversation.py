@@ -24,7 +24,7 @@ _FAMILIES_DIFFER = "has no address of that family"
 
 
 def endpoint(address: str, port: int) -> str:
-    """"IP:PORT", "[IP6]:PORT", or the address alone without a port."""
+    """ "IP:PORT", "[IP6]:PORT", or the address alone without a port."""
     if not port:
         return address
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
@@ -144,7 +144,9 @@ def _follow(call: Call, source: str, mac: str, outcome: Outcome) -> Path:
             return path(second.walk.verdict, f"second packet: {second.walk.reason}", answer.walk, second.walk)
         got = second.walk.received
         if second.walk.receiver != server.name or got is None or not _same_ends(got, arrived):
-            reason = f"second packet: goes to {second.walk.receiver} as {got}, the first went to {server.name} as {arrived}"
+            reason = (
+                f"second packet: goes to {second.walk.receiver} as {got}, the first went to {server.name} as {arrived}"
+            )
             return path(Verdict.DROPPED, reason, answer.walk, second.walk)
     return path(Verdict.DELIVERED, f"{server.name} answers", answer.walk, seconds[0].walk)
 

@@ -7,23 +7,20 @@ how many there were; `explore` in `walks` runs it again for each of the others.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from typing import Any
 
 from ytwin.core.errors import Unsupported
 from ytwin.logical import actions as act
-from ytwin.logical.addresses import ip_int, ip_text, mac_text
+from ytwin.logical.addresses import ip_text, mac_text
 from ytwin.logical.southbound import INGRESS, LogicalFlow
-from ytwin.logical.state import CT_INV, CT_NEW, CT_REL, CT_RPL, ETH_IPV6, SCTP, TCP, PacketState
-from ytwin.trace import generated, hairpin, security
-from ytwin.trace.conntrack import Answer, Zone
+from ytwin.logical.state import SCTP, TCP, PacketState
+from ytwin.trace import generated
+from ytwin.trace.effects import EFFECTS
 from ytwin.trace.fabric import Fabric
-from ytwin.trace.flight import ABSORBED, DROPPED, UNANSWERED, End, Flight, Mark, snapshot
+from ytwin.trace.flight import DROPPED, UNANSWERED, End, Flight, Mark, snapshot
 from ytwin.trace.memory import Memory
 from ytwin.trace.tables import Program
 
-_SKIP_SNAT, _FORCE_SNAT = 1 << 2, 1 << 3
-"""ct_mark bits of a load-balancing action's flag."""
 _MAX_STEPS = 50_000
 """Tables that one run may pass. TTL ends loops long before; this guards against loops without routers."""
 
@@ -41,23 +38,6 @@ class Run:
         self.ends: list[End] = []
         self._steps = 0
         self._waiting: deque[tuple[Flight, str, int]] = deque()
-        self._do: dict[type, Callable[[Any, Flight, str, int], bool]] = {
-            act.Output: self._output,
-            act.Next: self._next,
-            act.Nested: self._nested,
-            act.CtNext: self._ct_next,
-            act.CtCommit: self._ct_commit,
-            act.CtNat: self._ct_nat,
-            act.CtLb: self._ct_lb,
-            act.CtSnatToVip: self._ct_snat_to_vip,
-            act.Select: self._select,
-            act.Result: self._result,
-            act.CheckPktLarger: self._check_pkt_larger,
-            act.NeighborAction: self._neighbor,
-            act.FdbAction: self._fdb,
-            act.CommitLbAff: self._commit_lb_aff,
-            act.Opaque: self._opaque,
-        }
 
     # --- tables --------------------------------------------------------------------------------------------------------
 
@@ -120,13 +100,13 @@ class Run:
                         mark.after = snapshot(flight.state)
                     return int(action.table)
                 if kind in _RECIRCULATING:
-                    self._do[kind](action, flight, pipeline, table)
+                    EFFECTS[kind](self, action, flight)
                     if mark is not None:
                         mark.after = snapshot(flight.state)
                     return table + 1
             if kind in _RECIRCULATING:  # the copy goes on; what follows sees the packet as it was
                 copy = flight.fork()
-                self._do[kind](action, copy, pipeline, table)
+                EFFECTS[kind](self, action, copy)
                 self.go(copy, pipeline, table + 1)
                 acted = True
                 continue
@@ -135,7 +115,17 @@ class Run:
                 continue
             if mark is not None and kind in _LEAVING:
                 mark.after = snapshot(flight.state)
-            acted |= self._do[kind](action, flight, pipeline, table)
+            if kind is act.Output:
+                acted = True
+                self._output(flight, pipeline)
+            elif kind is act.Next:
+                acted = True
+                self.go(flight.fork(), action.pipeline, action.table)
+            elif kind is act.Nested:
+                acted = True
+                self._nested(action, flight, pipeline, table)
+            else:
+                acted |= EFFECTS[kind](self, action, flight)
         if not acted:
             flow = mark.flow if mark is not None else None
             learns = any(type(a) is act.CommitLbAff for a in actions)
@@ -146,44 +136,37 @@ class Run:
         """This copy of the packet ends here."""
         self.ends.append(End(DROPPED, flight, flight.state.inport, reason, learned_affinity))
 
-    def _choose(self, count: int) -> int:
+    def choose(self, count: int) -> int:
         index = len(self.alternatives)
         self.alternatives.append(count)
         return self.choices[index] if index < len(self.choices) else 0
 
     # --- moving on -----------------------------------------------------------------------------------------------------
 
-    def _next(self, action: act.Next, flight: Flight, pipeline: str, table: int) -> bool:
-        self.go(flight.fork(), action.pipeline, action.table)
-        return True
-
-    def _output(self, action: act.Output, flight: Flight, pipeline: str, table: int) -> bool:
+    def _output(self, flight: Flight, pipeline: str) -> None:
         # What follows an output acts on a packet that has left already, so the copy goes.
         if pipeline == INGRESS:
             self.fabric.leave_ingress(self, flight.fork())
         else:
             self.fabric.leave_egress(self, flight.fork())
-        return True
 
     # --- packets that OVN makes ----------------------------------------------------------------------------------------
 
-    def _nested(self, action: act.Nested, flight: Flight, pipeline: str, table: int) -> bool:
+    def _nested(self, action: act.Nested, flight: Flight, pipeline: str, table: int) -> None:
         kind = action.kind
         if kind in ("arp", "nd_ns"):
             self._ask_neighbor(action, flight, pipeline, table)
-            return True
+            return
         copy = flight.fork()
-        state = flight.state
         if kind in ("nd_na", "nd_na_router"):
-            copy.state = generated.neighbor_advertisement(state)
-        elif kind != "clone":
-            if not self._complain(kind, copy):
-                return True
-        copy.origin = copy.origin if kind == "clone" else kind
-        if kind != "clone" and copy.trail is not None:
-            copy.trail.say(f"{kind}: OVN answers")
+            copy.state = generated.neighbor_advertisement(flight.state)
+        elif kind != "clone" and not self._complain(kind, copy):
+            return
+        if kind != "clone":
+            copy.origin = kind
+            if copy.trail is not None:
+                copy.trail.say(f"{kind}: OVN answers")
         self._sequence(action.actions, copy, pipeline, table)
-        return True
 
     def _sequence(self, actions: tuple[act.Action, ...], flight: Flight, pipeline: str, table: int) -> None:
         following = self._actions(self.program.prepare(actions), flight, pipeline, table)
@@ -236,183 +219,9 @@ class Run:
             kept.trail.after = snapshot(kept.state)
         self.fabric.leave_ingress(self, kept)
 
-    # --- conntrack -----------------------------------------------------------------------------------------------------
-
-    def _zone(self, flight: Flight, kind: str = "") -> Zone:
-        """`kind`: "dnat", "snat", or "" for a switch's port zone and a router's DNAT zone."""
-        if not kind:
-            if flight.datapath.kind == "switch":
-                return Zone(flight.chassis, flight.port_zone)
-            kind = "dnat"
-        return Zone(flight.chassis, f"{kind}:{flight.datapath.kind}/{flight.datapath.name}")
-
-    def _ct_next(self, action: act.CtNext, flight: Flight, pipeline: str, table: int) -> bool:
-        zone = self._zone(flight)
-        self.memory.conntrack.track(flight.state, zone, flight.inner)
-        self._say_ct(flight, zone, "")
-        return True
-
-    def _ct_commit(self, action: act.CtCommit, flight: Flight, pipeline: str, table: int) -> bool:
-        state, tracker = flight.state, self.memory.conntrack
-        before, answer, zone = (state.ct_state, state.ct_mark, state.ct_label), state.ct, self._zone(flight)
-        tracker.commit(state, zone, nat="src", inner=flight.inner)
-        if not state.ct_state & CT_INV and flight.inner is None:
-            for operation in self.program.prepare(action.actions):
-                operation(state)
-            tracker.mark(state, mark=state.ct_mark, label=state.ct_label)
-        # Without recirculation the packet in hand does not learn what the tracker now says.
-        state.ct_state, state.ct_mark, state.ct_label = before
-        if not (isinstance(answer, Answer) and answer.zone == zone):
-            state.ct = answer
-        return False
-
-    def _ct_nat(self, action: act.CtNat, flight: Flight, pipeline: str, table: int) -> bool:
-        kind = {"ct_dnat": "dnat", "ct_snat": "snat", "ct_commit_nat": ""}.get(action.kind, "dnat")
-        zone = self._zone(flight, kind)
-        tracker, state = self.memory.conntrack, flight.state
-        if action.kind == "ct_commit_nat":
-            done = tracker.nat(state, zone, flight.inner)
-            tracker.commit(state, zone, inner=flight.inner)
-        elif action.address:
-            side = "dst" if "dnat" in action.kind else "src"
-            done = tracker.commit(
-                state, zone, nat=side, address=ip_int(action.address), port=action.port_low, inner=flight.inner
-            )
-        else:
-            done = tracker.nat(state, zone, flight.inner)
-        self._say_ct(flight, zone, done)
-        return True
-
-    def _ct_lb(self, action: act.CtLb, flight: Flight, pipeline: str, table: int) -> bool:
-        zone = self._zone(flight)
-        tracker, state = self.memory.conntrack, flight.state
-        if not action.backends:
-            self._say_ct(flight, zone, tracker.nat(state, zone, flight.inner))
-            return True
-        ipv6 = state.eth_type == ETH_IPV6
-        usable = [b for b in action.backends if (":" in b.address) == ipv6]
-        if not usable:
-            raise Unsupported(f"{action}: no backend of the packet's address family")
-        backend = usable[self._choose(len(usable))] if len(usable) > 1 else usable[0]
-        done = tracker.commit(state, zone, nat="dst", address=ip_int(backend.address), port=backend.port)
-        bits = hairpin.NATTED | {"skip_snat": _SKIP_SNAT, "force_snat": _FORCE_SNAT}.get(action.flag, 0)
-        if not state.ct_state & CT_INV:
-            if action.kind == "ct_lb_mark":
-                tracker.mark(state, mark=state.ct_mark | bits)
-            else:
-                tracker.mark(state, label=state.ct_label | bits)
-        among = f", one of {len(usable)} backends" if len(usable) > 1 else ""
-        self._say_ct(flight, zone, f"{done}{among}" if done else "")
-        return True
-
-    def _ct_snat_to_vip(self, action: act.CtSnatToVip, flight: Flight, pipeline: str, table: int) -> bool:
-        vip = self.fabric.hairpins.match(flight.state, backend=False)
-        if vip is not None:
-            zone = self._zone(flight, "snat")
-            done = self.memory.conntrack.commit(flight.state, zone, nat="src", address=vip.snat)
-            self._say_ct(flight, zone, f"{done}: the client is its own backend" if done else "")
-        return False
-
-    def _say_ct(self, flight: Flight, zone: Zone, done: str) -> None:
-        if flight.trail is None:
-            return
-        state = flight.state.ct_state
-        word = "new" if state & CT_NEW else "invalid" if state & CT_INV else "related" if state & CT_REL else "established"
-        if state & CT_RPL:
-            word += " reply"
-        flight.trail.say(f"ct({zone.name or 'zone 0'}): {word}" + (f", {done}" if done else ""))
-
-    # --- choices and look-ups ------------------------------------------------------------------------------------------
-
-    def _select(self, action: act.Select, flight: Flight, pipeline: str, table: int) -> bool:
-        value, _ = action.choices[self._choose(len(action.choices))]
-        flight.state.set(action.target, value)
-        return True
-
-    def _result(self, action: act.Result, flight: Flight, pipeline: str, table: int) -> bool:
-        state, tracker, function = flight.state, self.memory.conntrack, action.function
-        if function == "check_in_port_sec":
-            value = security.violates_in(state, self.fabric.ports[state.inport])
-        elif function == "check_out_port_sec":
-            value = security.violates_out(state, self.fabric.ports[state.outport])
-        elif function == "chk_lb_hairpin":
-            value = hairpin.check_hairpin(state, self.fabric.hairpins, tracker, flight.chassis, flight.datapath)
-        elif function == "chk_lb_hairpin_reply":
-            value = hairpin.check_hairpin_reply(state, tracker, flight.chassis, flight.datapath)
-        elif function == "chk_lb_aff":
-            value = hairpin.check_affinity(state, tracker, flight.chassis, flight.datapath)
-        elif function == "dns_lookup":
-            value = False  # answers nothing: no DNS records in these topologies
-        else:
-            raise Unsupported(f"{function}() of {flight.datapath} is not modelled")
-        state.set(action.target, int(value))
-        return False
-
-    def _check_pkt_larger(self, action: act.CheckPktLarger, flight: Flight, pipeline: str, table: int) -> bool:
-        flight.state.set(action.target, int(flight.length_bytes > action.limit_bytes))
-        return False
-
-    def _neighbor(self, action: act.NeighborAction, flight: Flight, pipeline: str, table: int) -> bool:
-        state, known = flight.state, self.memory.neighbors
-        port = self.fabric.distributed(str(state.get(action.args[0])))
-        address = state.get_int(action.args[1])
-        function = action.function
-        if function.startswith("get_"):
-            state.eth_dst = known.get((port, address), 0)
-        elif function.startswith("put_"):
-            known[port, address] = state.get_int(action.args[2])
-        else:
-            assert action.target is not None
-            mac = known.get((port, address))
-            if function.endswith("_ip"):
-                hit = mac is not None
-            else:
-                hit = mac == state.get_int(action.args[2])
-            state.set(action.target, int(hit))
-        return False
-
-    def _fdb(self, action: act.FdbAction, flight: Flight, pipeline: str, table: int) -> bool:
-        state, known = flight.state, self.memory.fdb
-        where = str(flight.datapath)
-        if action.function == "put_fdb":
-            known[where, state.get_int(action.args[1])] = str(state.get(action.args[0]))
-        elif action.function == "get_fdb":
-            assert action.target is not None
-            state.set(action.target, known.get((where, state.get_int(action.args[0])), ""))
-        else:
-            assert action.target is not None
-            hit = known.get((where, state.get_int(action.args[1]))) == state.get(action.args[0])
-            state.set(action.target, int(hit))
-        return False
-
-    def _commit_lb_aff(self, action: act.CommitLbAff, flight: Flight, pipeline: str, table: int) -> bool:
-        hairpin.learn_affinity(
-            flight.state,
-            self.memory.conntrack,
-            flight.chassis,
-            flight.datapath,
-            action.vip,
-            action.backend,
-            action.protocol,
-            action.timeout_s,
-        )
-        if flight.trail is not None:
-            flight.trail.say(f"affinity to {action.backend} learned for {action.timeout_s} s")
-        return False
-
-    def _opaque(self, action: act.Opaque, flight: Flight, pipeline: str, table: int) -> bool:
-        if action.target is not None:
-            flight.state.set(action.target, 0)  # not a DHCP, DNS or similar request
-            return False
-        if action.name in _CONSUMING:
-            self.ends.append(End(ABSORBED, flight, flight.state.inport, f"{action.name}: taken by ovn-controller"))
-            return True
-        return False
-
 
 _RECIRCULATING = frozenset({act.CtNext, act.CtNat, act.CtLb, act.Select})
 _LEAVING = frozenset({act.Output, act.Next, act.Nested})
-_CONSUMING = frozenset({"handle_svc_check", "igmp", "handle_dhcpv6_reply", "handle_bfd_msg", "trigger_event", "bind_vport"})
 
 
 def _drop_reason(flow: LogicalFlow | None) -> str:

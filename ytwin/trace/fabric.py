@@ -144,10 +144,11 @@ class Fabric:
             what = "no live gateway chassis" if router_owns_gateway(port) else "not bound to a live chassis"
             run.drop(flight, f"{port.name}: {what}")
         else:
-            self._tunnel(run, flight, port.chassis, port.name)
+            self._tunnel(flight, port.chassis, port.name)
             self._unicast(run, flight, port)
 
-    def _tunnel(self, run: Run, flight: Flight, chassis: str, outport: str) -> None:
+    @staticmethod
+    def _tunnel(flight: Flight, chassis: str, outport: str) -> None:
         if flight.trail is not None:
             flight.trail.say(f"tunnel to {chassis}")
         state = flight.state
@@ -188,7 +189,7 @@ class Fabric:
             return
         for chassis in sorted(remote):
             copy = flight.fork()
-            self._tunnel(run, copy, chassis, flight.state.outport)
+            self._tunnel(copy, chassis, flight.state.outport)
             for name in group:
                 port = self.ports[name]
                 if port.type != "patch" and self._here(port, chassis):

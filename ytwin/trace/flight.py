@@ -1,4 +1,4 @@
-"""A packet on its way through a walk, the marks it leaves behind, and how it ends. Raw and quick; `result` makes them readable."""
+"""A packet on its way, the marks it leaves behind, and how it ends. Raw and quick; `result` makes them readable."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class Vip(NamedTuple):
 
 
 def split_endpoint(text: str) -> tuple[str, int]:
-    """"10.0.0.1:80" or "[fd00::1]:80" as (address, port); without a port, port 0."""
+    """ "10.0.0.1:80" or "[fd00::1]:80" as (address, port); without a port, port 0."""
     if text.startswith("["):
         address, _, rest = text[1:].partition("]")
         return address, int(rest[1:]) if rest else 0
@@ -72,7 +72,9 @@ class Hairpins:
             return None
         ipv6 = state.eth_type == ETH_IPV6
         here = (state.ip_dst, state.tp_dst)
-        answer = state.ct if isinstance(state.ct, Answer) and state.ct_state & CT_DNAT and state.ct_state & CT_TRK else None
+        answer = (
+            state.ct if isinstance(state.ct, Answer) and state.ct_state & CT_DNAT and state.ct_state & CT_TRK else None
+        )
         original = answer.connection.original if answer and answer.connection else None
         saved = _saved_vip(state, ipv6)
         candidates = self._of(ipv6, saved[0])
@@ -92,11 +94,8 @@ class Hairpins:
 
 def _saved_vip(state: PacketState, ipv6: bool) -> tuple[int, int]:
     """The VIP in the registers of the switch pipeline: reg1 or xxreg1, and reg2[0..15]."""
-    if ipv6:
-        address = (state.reg4 << 96) | (state.reg5 << 64) | (state.reg6 << 32) | state.reg7
-    else:
-        address = state.reg1
-    return address, state.reg2 & 0xFFFF
+    wide = (state.reg4 << 96) | (state.reg5 << 64) | (state.reg6 << 32) | state.reg7
+    return (wide if ipv6 else state.reg1), state.reg2 & 0xFFFF
 
 
 def _parse(balancer: SbLoadBalancer) -> list[Vip]:
@@ -123,9 +122,11 @@ def _parse(balancer: SbLoadBalancer) -> list[Vip]:
     return vips
 
 
-def check_hairpin(state: PacketState, hairpins: Hairpins, conntrack: Conntrack, chassis: str, datapath: DatapathId) -> bool:
+def check_hairpin(
+    state: PacketState, hairpins: Hairpins, conntrack: Conntrack, chassis: str, datapath: DatapathId
+) -> bool:
     """`chk_lb_hairpin()`; remembers what the reply will look like, as the chassis learns a flow for it."""
-    if state.ip_src != state.ip_dst or not state.ct_mark & NATTED and not state.ct_label & NATTED:
+    if state.ip_src != state.ip_dst or not (state.ct_mark | state.ct_label) & NATTED:
         return False
     vip = hairpins.match(state, backend=True)
     if vip is None:

@@ -14,42 +14,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ytwin.core.errors import Unsupported
 from ytwin.logical.addresses import ip_int
 from ytwin.logical.compile import prepare
 from ytwin.logical.expr import parse_match
 from ytwin.logical.fields import CT_STATE_BITS
-from ytwin.logical.southbound import INGRESS, DatapathId, LogicalFlow, Southbound
-from ytwin.logical.state import CT_EST, CT_TRK, PacketState
+from ytwin.logical.southbound import INGRESS, DatapathId, Southbound
+from ytwin.logical.state import CT_TRK, PacketState
+from ytwin.trace.ovntrace_run import ImitationRun
+from ytwin.trace.ovntrace_tree import PIPELINE, Node, Step, minimal, normalize, render
 from ytwin.trace.tables import Program
-
-DEFAULT_CT = CT_TRK | CT_EST
-ACTION, ERROR, OUTPUT, MODIFY = "action", "error", "output", "modify"
-TABLE, PIPELINE, TRANSFORMATION = "table", "pipeline", "transformation"
-_LEAVES = frozenset({ACTION, ERROR, OUTPUT, MODIFY})
-_TITLES = frozenset({PIPELINE, TRANSFORMATION})
-
-
-@dataclass(slots=True)
-class Node:
-    """A line of the output and what stands under it."""
-
-    kind: str
-    text: str
-    always_indent: bool = False
-    subs: list[Node] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A table that was passed: the flow that matched, None for none."""
-
-    datapath: DatapathId
-    pipeline: str
-    table: int
-    flow: LogicalFlow | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +42,6 @@ class Trace:
     """Why ovn-trace's answer cannot be compared; "" if it can."""
 
 
-def normalize(text: str) -> str:
-    """Output of the program without what depends on the database's UUIDs and on northd's source lines."""
-    lines = [line for line in text.splitlines() if not line.startswith("#")]
-    cleaned = [re.sub(r" \(northd\.c:\d+\):", ":", re.sub(r", uuid [0-9a-f]{8}$", "", line)) for line in lines]
-    return "\n".join(line.rstrip() for line in cleaned).strip("\n")
-
-
 def parse_microflow(text: str) -> PacketState:
     """A packet from an expression that says what it is: `inport == "p" && eth.src == ... && ip4.src == ... && tcp.dst == 80`."""
     prepared = prepare(parse_match(text))
@@ -82,7 +51,9 @@ def parse_microflow(text: str) -> PacketState:
     for slot, mask, bits in prepared.masked():
         setattr(state, slot, (getattr(state, slot) & ~mask) | bits)
     if not prepared.matcher()(state, _EVERYWHERE):
-        raise Unsupported(f"microflow `{text}` leaves something open: only conjunctions of equalities describe a packet")
+        raise Unsupported(
+            f"microflow `{text}` leaves something open: only conjunctions of equalities describe a packet"
+        )
     return state
 
 
@@ -101,11 +72,6 @@ def ct_bits(text: str) -> int:
         if word:
             bits |= 1 << CT_STATE_BITS[word]
     return bits
-
-
-def ct_names(state: int) -> str:
-    """ct_state as ovn-trace prints it."""
-    return "|".join(name for name, bit in CT_STATE_BITS.items() if state & (1 << bit)) or "0"
 
 
 class Imitation:
@@ -141,8 +107,6 @@ class Imitation:
 
         `backends` ("IP:PORT" or "IP") are taken in order where ovn-trace would pick at random: what a real run has picked.
         """
-        from ytwin.trace.ovntrace_run import ImitationRun  # noqa: PLC0415 - the two know each other
-
         state = parse_microflow(packet) if isinstance(packet, str) else packet.copy()
         run = ImitationRun(self, [ct_bits(c) for c in ct], lb_dst, list(backends))
         port = self.southbound.ports.get(state.inport)
@@ -164,54 +128,4 @@ def trace_like_ovn(
     return Imitation(southbound).trace(microflow, ct_flags, lb_dst, backends)
 
 
-def render(roots: list[Node]) -> str:
-    """The detailed form: one line per node, deeper where ovn-trace indents."""
-    lines: list[str] = []
-    stack: list[tuple[Node, int, bool]] = [(n, 0, i == len(roots) - 1) for i, n in reversed(list(enumerate(roots)))]
-    while stack:
-        node, level, last = stack.pop()
-        if node.kind == MODIFY:
-            continue
-        more = int(not last or node.always_indent or node.kind in _LEAVES)
-        indent = " " * ((level + more) * 4)
-        if node.kind in _TITLES:
-            lines += ["", indent + node.text, indent + "-" * len(node.text)]
-        else:
-            lines.append(indent + node.text)
-        count = len(node.subs)
-        stack += [(n, level + 2 * more, i == count - 1) for i, n in reversed(list(enumerate(node.subs)))]
-    return "\n".join(line.rstrip() for line in lines).strip("\n")
-
-
-def minimal(roots: list[Node]) -> str:
-    """The minimal form: only what can be seen from outside."""
-    lines: list[str] = []
-
-    def show(nodes: list[Node], level: int) -> None:
-        stack = list(reversed(nodes))
-        while stack:
-            node = stack.pop()
-            if node.kind in (ACTION, PIPELINE, TABLE, OUTPUT):
-                stack += reversed(node.subs)
-                continue
-            indent = " " * (level * 4)
-            kept = _visible(node.subs)
-            if kept:
-                lines.append(f"{indent}{node.text} {{")
-                show(node.subs, level + 1)
-                lines.append(f"{indent}}};")
-            else:
-                lines.append(f"{indent}{node.text};")
-
-    show(roots, 0)
-    return "\n".join(lines)
-
-
-def _visible(nodes: list[Node]) -> bool:
-    stack = list(nodes)
-    while stack:
-        node = stack.pop()
-        if node.kind not in (ACTION, PIPELINE, TABLE, OUTPUT):
-            return True
-        stack += node.subs
-    return False
+__all__ = ["Imitation", "Step", "Trace", "ct_bits", "normalize", "parse_microflow", "trace_like_ovn"]

@@ -2,57 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ytwin.core.errors import Unsupported
 from ytwin.logical import actions as act
 from ytwin.logical.addresses import ip_int, ip_text, mac_int, mac_text
-from ytwin.logical.fields import Form, FieldRef
+from ytwin.logical.fields import CT_STATE_BITS, FieldRef, Form
 from ytwin.logical.southbound import EGRESS, INGRESS, DatapathId
 from ytwin.logical.state import (
-    ARP_REQUEST,
     CT_DNAT,
+    CT_EST,
     CT_SNAT,
     CT_TRK,
-    ETH_ARP,
     ETH_IP,
     ETH_IPV6,
-    ICMP,
-    ICMPV6,
-    ND_NA,
-    ND_NS,
-    SCTP,
-    SOLICITED_NODE,
-    TCP,
     PacketState,
 )
 from ytwin.trace import security
-from ytwin.trace.conntrack import TCP_RST
 from ytwin.trace.fabric import FLAG_LOOPBACK
-from ytwin.trace.generated import MULTICAST_V6
 from ytwin.trace.hairpin import split_endpoint
-from ytwin.trace.ovntrace import (
-    ACTION,
-    DEFAULT_CT,
-    ERROR,
-    MODIFY,
-    OUTPUT,
-    PIPELINE,
-    TABLE,
-    TRANSFORMATION,
-    Imitation,
-    Node,
-    Step,
-    ct_names,
-)
+from ytwin.trace.ovntrace_packets import generate, storage
+from ytwin.trace.ovntrace_tree import ACTION, ERROR, MODIFY, OUTPUT, PIPELINE, TABLE, TRANSFORMATION, Node, Step
 from ytwin.trace.tables import prepare_actions
 
+if TYPE_CHECKING:
+    from ytwin.trace.ovntrace import Imitation
+
+DEFAULT_CT = CT_TRK | CT_EST
 Task = tuple[DatapathId, PacketState, int, str, list[Node]]
 """Where to go on: datapath, packet, table, pipeline, and the list that lines are added to."""
 _OMITTED = "/* omitting output because inport == outport && !flags.loopback */"
 _DEFAULT_NOTE = " /* default (use --ct to customize) */"
 _MAX_TABLES = 200_000
-_UNREACHABLE = 3
 
 
 class ImitationRun:
@@ -77,7 +58,9 @@ class ImitationRun:
         while task is not None:
             task = self._table(*task)
 
-    def _table(self, datapath: DatapathId, state: PacketState, table: int, pipeline: str, into: list[Node]) -> Task | None:
+    def _table(
+        self, datapath: DatapathId, state: PacketState, table: int, pipeline: str, into: list[Node]
+    ) -> Task | None:
         tables = self.world.program.pipeline(datapath, pipeline)
         while True:
             entry = tables.lookup(table, state, self.world)
@@ -247,7 +230,7 @@ class ImitationRun:
         datapath, state, table, pipeline, into = at
         if action.kind == "nd_na_router":
             self.unjudged = self.unjudged or "ovn-trace 23.03 aborts with an assertion at nd_na_router"
-        made = _generate(action.kind, state)
+        made = generate(action.kind, state)
         if made is None:
             return None
         title, copy = made
@@ -293,7 +276,7 @@ class ImitationRun:
         if state.eth_type in (ETH_IP, ETH_IPV6):
             chosen = self._destination(action, state, into)
             if chosen is not None:
-                copy.ct = (state.ip_dst, _storage(state)[1])
+                copy.ct = (state.ip_dst, storage(state)[1])
                 setattr(copy, "ip6_dst" if state.is_ipv6 else "ip4_dst", chosen[0])
                 if chosen[1]:
                     copy.tp_dst = chosen[1]
@@ -365,7 +348,7 @@ class ImitationRun:
         elif name in ("chk_lb_hairpin", "chk_lb_hairpin_reply"):
             same = state.ip_src == state.ip_dst and bool(state.ct_state & CT_DNAT)
             vip = self._vip(state) if same else None
-            value = int(vip is not None and vip[1] == (vip[2] if name == "chk_lb_hairpin" else _storage(state)[1]))
+            value = int(vip is not None and vip[1] == (vip[2] if name == "chk_lb_hairpin" else storage(state)[1]))
             into.append(Node(MODIFY, f"{action.target} = {value}"))
         elif name == "dns_lookup":
             self._no_dns(action.target, state, into)
@@ -426,17 +409,15 @@ class ImitationRun:
             operation(state)
 
 
+def ct_names(state: int) -> str:
+    """ct_state as ovn-trace prints it."""
+    return "|".join(name for name, bit in CT_STATE_BITS.items() if state & (1 << bit)) or "0"
+
+
 def _child(into: list[Node], kind: str, text: str) -> Node:
     node = Node(kind, text)
     into.append(node)
     return node
-
-
-def _storage(state: PacketState) -> tuple[int, int]:
-    """tp_src and tp_dst as the program stores them: ICMP type and code sit there too."""
-    if state.ip_proto in (ICMP, ICMPV6):
-        return state.icmp_type, state.icmp_code
-    return state.tp_src, state.tp_dst
 
 
 def _is_register(ref: FieldRef) -> bool:
@@ -458,55 +439,3 @@ def _note_move(target: FieldRef, source: FieldRef, state: PacketState, into: lis
     else:
         text = str(value)
     into.append(Node(MODIFY, f"{target} = {text}"))
-
-
-def _generate(kind: str, state: PacketState) -> tuple[str, PacketState] | None:
-    """Title and packet of a nested action; None where the program does nothing, against loops."""
-    copy = state.copy()
-    if kind == "clone":
-        return "clone", copy
-    if kind == "arp":
-        copy.ip_frag = copy.ip_dscp = copy.ip_ecn = copy.ip_ttl = copy.tcp_flags = 0
-        copy.eth_type, copy.arp_op, copy.ip_proto = ETH_ARP, ARP_REQUEST, 0
-        copy.arp_sha, copy.arp_tha = state.eth_src, 0
-        copy.arp_spa, copy.arp_tpa = state.ip4_src, state.ip4_dst
-        return "arp", copy
-    if kind in ("nd_na", "nd_na_router"):
-        copy.eth_src, copy.eth_dst = state.eth_dst, state.eth_src
-        copy.ip6_dst, copy.ip6_src = state.ip6_src, state.nd_target
-        copy.icmp_type, copy.nd_sll, copy.nd_tll = ND_NA, 0, state.eth_dst
-        return "nd_na", copy
-    if kind == "nd_ns":
-        group = SOLICITED_NODE | (state.ip6_dst & 0xFFFFFF)
-        copy.eth_dst = MULTICAST_V6 | (group & 0xFFFFFFFF)
-        if state.ip_proto == ICMPV6:
-            copy.icmp_type = ND_NS
-        else:
-            copy.tp_src = ND_NS
-        copy.nd_sll, copy.nd_tll = 0, state.eth_dst
-        return "nd_ns", copy
-    return _complaint(kind, state, copy)
-
-
-def _complaint(kind: str, state: PacketState, copy: PacketState) -> tuple[str, PacketState] | None:
-    loopback = kind == "reject"
-    if loopback:
-        fallback = "icmp6" if state.is_ipv6 else "icmp4"
-        kind = {TCP: "tcp_reset", SCTP: "sctp_abort"}.get(state.ip_proto, fallback)
-    if kind in ("tcp_reset", "sctp_abort"):
-        if loopback and state.tcp_flags == TCP_RST:
-            return None
-        copy.tcp_flags = TCP_RST
-        proto = TCP if kind == "tcp_reset" or state.is_ipv6 else SCTP  # sic: an SCTP abort over IPv6 becomes TCP there
-    else:
-        if loopback and _storage(state)[0] == _UNREACHABLE - 2 * int(state.is_ipv6):
-            return None
-        kind = kind.removesuffix("_error")
-        proto = ICMPV6 if kind == "icmp6" else ICMP
-        copy.icmp_type, copy.icmp_code = (1, 1) if kind == "icmp6" else (_UNREACHABLE, 1)
-    if loopback:
-        copy.eth_src, copy.eth_dst = state.eth_dst, state.eth_src
-        copy.ip4_src, copy.ip4_dst = state.ip4_dst, state.ip4_src
-        copy.ip6_src, copy.ip6_dst = state.ip6_dst, state.ip6_src
-    copy.ip_proto, copy.ip_ttl = proto, 255
-    return kind, copy

@@ -21,15 +21,16 @@ def _packet(raw: tuple[Any, ...]) -> Packet:
     if kind == ETH_ARP:
         return Packet(_mac(src), _mac(dst), _ip(spa, False), _ip(tpa, False), "arp", ttl=0)
     if kind == ETH_IP:
-        ends = (_ip(src4, False), _ip(dst4, False))
+        source, target_ip = _ip(src4, False), _ip(dst4, False)
     elif kind == ETH_IPV6:
-        ends = (_ip(src6, True), _ip(dst6, True))
+        source, target_ip = _ip(src6, True), _ip(dst6, True)
         if proto == ICMPV6 and icmp_type in (ND_NS, ND_NA):
-            return Packet(_mac(src), _mac(dst), ends[0], _ip(target, True), "nd", ttl=ttl)
+            return Packet(_mac(src), _mac(dst), source, _ip(target, True), "nd", ttl=ttl)
     else:
         return Packet(_mac(src), _mac(dst), "", "", f"ethertype {kind:#06x}", ttl=0)
     ports = (tp_src, tp_dst) if proto in (TCP, UDP, SCTP) else (0, 0)
-    return Packet(_mac(src), _mac(dst), *ends, _NAMES.get(proto, str(proto)), *ports, ttl)
+    name = _NAMES.get(proto, str(proto))
+    return Packet(_mac(src), _mac(dst), source, target_ip, name, ports[0], ports[1], ttl)
 
 
 def packet_of(state: PacketState) -> Packet:

@@ -28,8 +28,8 @@ _WORTH_INDEXING = 3
 """Fewer flows than this with one set of keys are tried one by one."""
 
 _REFUSED_BY_OVN = re.compile(r";\s*drop;\s*$")
-"""`drop;` may only stand alone. northd 23.03 writes `flags.force_snat_for_lb = 1; drop;` for a VIP without backends on a router with
-lb_force_snat_ip; ovn-controller and ovn-trace log an error and go on without that flow."""
+"""`drop;` may only stand alone. northd 23.03 writes `flags.force_snat_for_lb = 1; drop;` for a VIP without backends on
+a router with lb_force_snat_ip; ovn-controller and ovn-trace log an error and go on without that flow."""
 
 
 class Entry:
@@ -76,7 +76,7 @@ class Table:
         by_signature: dict[tuple[tuple[str, int], ...], list[tuple[int, Entry, dict[str, Any]]]] = defaultdict(list)
         for rank, entry in enumerate(self.entries):
             keys: dict[str, Any] = dict(entry.match.keys())
-            masks = {slot: -1 for slot in keys}
+            masks = dict.fromkeys(keys, -1)
             for slot, mask, value in entry.match.masked():
                 if slot in _PREFIXED and slot not in masks:
                     masks[slot], keys[slot] = mask, value
@@ -201,7 +201,7 @@ class Program:
         self._flows = flows
 
     def pipeline(self, datapath: DatapathId, pipeline: str) -> Pipeline:
-        """"ingress" or "egress" of a datapath."""
+        """ "ingress" or "egress" of a datapath."""
         key = (datapath, pipeline)
         found = self._pipelines.get(key)
         if found is None:

@@ -26,7 +26,7 @@ from ytwin.trace.generated import is_icmp_error
 from ytwin.trace.memory import Memory
 from ytwin.trace.result import hops_of, packet_of
 from ytwin.trace.tables import Program
-from ytwin.trace.types import Conversation, Host, Hop, Verdict, Walk, World
+from ytwin.trace.types import Conversation, Hop, Host, Verdict, Walk, World
 
 _MAX_WALKS = 4096
 """Choices followed for one packet; more is refused by name rather than cut off in silence."""
@@ -242,4 +242,3 @@ def _source_of(hops: tuple[Hop, ...]) -> str:
         if flow is not None and "OVN answers" in hop.note:
             return f"{flow}" + (f", from {flow.source}" if flow.source else "")
     return "a flow"
-

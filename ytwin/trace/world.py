@@ -125,7 +125,7 @@ def _outside_hosts(snapshot: Snapshot, southbound: Southbound, northbound: North
         port = localnet_of.get(gateway.name, f"localnet_{gateway.name}")
         if port not in southbound.ports:
             continue
-        lengths = {n.version: n.prefixlen for n in networks(gateway.spec.cidr_block)}
+        lengths: dict[int, int] = {n.version: n.prefixlen for n in networks(gateway.spec.cidr_block)}
         own = tuple(f"{a}/{lengths[version_of(a)]}" for a in split_dual(gateway.spec.gateway))
         hosts.append(
             Host(
