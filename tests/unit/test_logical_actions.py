@@ -67,6 +67,7 @@ TREES = {
         Nested("reject", (Exchange(FieldRef("outport", 0, 0), PORT), Next("egress", 5))),
     ),
     'log(name="a;b", severity=info); next;': (Opaque("log", 'log(name="a;b", severity=info)'), Next("ingress", 4)),
+    "mac_cache_use; next;": (Opaque("mac_cache_use", "mac_cache_use"), Next("ingress", 4)),
     "reg0[3] = put_dhcp_opts(offerip = 10.0.0.4, router = {10.0.0.1}); next;": (
         Opaque(
             "put_dhcp_opts", "reg0[3] = put_dhcp_opts(offerip = 10.0.0.4, router = {10.0.0.1})", FieldRef("reg0", 3, 1)

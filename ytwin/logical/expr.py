@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from typing import Protocol, TypeAlias, TypeVar
 
 from ytwin.logical.fields import SYMBOLS, FieldRef, Form, Level, Scope, masked_text, number_text, quote
@@ -403,8 +403,9 @@ def _level_problem(ref: FieldRef, op: str, constants: _Constants, inside_not: bo
     return ""
 
 
+@lru_cache(maxsize=1 << 16)
 def parse_match(text: str) -> Expr:
-    """The tree of a match. ParseError (an Unsupported) for anything that OVN 23.03 would not accept."""
+    """The tree of a match; equal texts, which big tables have many of, share one. ParseError (an Unsupported) for anything that OVN 23.03 would not accept."""
     return _Parser(text).parse()
 
 

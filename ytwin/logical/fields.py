@@ -13,7 +13,7 @@ A field is ordinal exactly if OpenFlow can match it under any bit mask.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
@@ -93,6 +93,8 @@ class Symbol:
     predicate: str = ""
     slots: tuple[str, ...] = ()
     """For a base field: PacketState slots that hold it, most significant first, all equally wide."""
+    newer: bool = False
+    """OVN 23.03 does not know it; flows read from a newer Southbound may use it."""
 
     def ref(self) -> FieldRef:
         """Reference to all bits of the symbol."""
@@ -143,10 +145,10 @@ def _field(
     return Symbol(name, width, level, prerequisite, form, scope, slots=(slot,))
 
 
-def _bits(parent: str, scope: Scope, **bits: tuple[int, int]) -> Iterator[Symbol]:
+def _bits(parent: str, scope: Scope, bits: Mapping[str, tuple[int, int]], newer: bool = False) -> Iterator[Symbol]:
     """Subfields `parent.NAME` from (lowest bit, width)."""
     for name, (low, width) in bits.items():
-        yield Symbol(f"{parent}.{name}", width, scope=scope, parent=parent, parent_low=low)
+        yield Symbol(f"{parent}.{name}", width, scope=scope, parent=parent, parent_low=low, newer=newer)
 
 
 CT_STATE_BITS = frozendict({"new": 0, "est": 1, "rel": 2, "rpl": 3, "inv": 4, "trk": 5, "snat": 6, "dnat": 7})
@@ -163,14 +165,13 @@ def _metadata() -> Iterator[Symbol]:
         yield Symbol(name, 0, Level.NOMINAL, form=Form.STRING, slots=(name,))
     yield from _registers()
     yield _field("flags", 32, "flags")
-    yield from _bits("flags", Scope.ACTIONS, **{name: (bit, 1) for name, bit in FLAG_BITS.items()})
+    yield from _bits("flags", Scope.ACTIONS, {name: (bit, 1) for name, bit in FLAG_BITS.items()})
     verdicts = {"blocked": (0, 1), "natted": (1, 1), "skip_snat": (2, 1), "force_snat": (3, 1)}
     yield _field("ct_mark", 32, "ct_mark", scope=Scope.CT_COMMIT)
-    yield from _bits("ct_mark", Scope.CT_COMMIT, **verdicts, ecmp_reply_port=(16, 16))
+    yield from _bits("ct_mark", Scope.CT_COMMIT, verdicts | {"ecmp_reply_port": (16, 16)})
     yield _field("ct_label", 128, "ct_label", scope=Scope.CT_COMMIT)
-    yield from _bits(
-        "ct_label", Scope.CT_COMMIT, **verdicts, ecmp_reply_eth=(32, 48), ecmp_reply_port=(80, 16), label=(96, 32)
-    )
+    labels = {"ecmp_reply_eth": (32, 48), "ecmp_reply_port": (80, 16), "label": (96, 32)}
+    yield from _bits("ct_label", Scope.CT_COMMIT, verdicts | labels)
     yield _field("ct_state", 32, "ct_state", scope=Scope.NEVER)
     for name, bit in CT_STATE_BITS.items():
         prerequisite = "" if name == "trk" else "ct.trk"
@@ -260,6 +261,25 @@ _BOOLEAN_PREDICATES = {
 }
 
 
+def _newer() -> Iterator[Symbol]:
+    """Symbols that releases after 23.03 have added."""
+    bits = {
+        "localnet": 15,
+        "tunnel_rx": 16,
+        "icmp_snat": 17,
+        "from_ctrl": 19,
+        "unsnat_new": 20,
+        "unsnat_not_tracked": 21,
+    }
+    flags = {name: (bit, 1) for name, bit in bits.items()}
+    yield from _bits("flags", Scope.ACTIONS, flags | {"network_id": (28, 4)}, newer=True)
+    marks = {"obs_stage": (4, 2), "allow_established": (6, 1), "obs_collector_id": (16, 8)}
+    yield from _bits("ct_mark", Scope.CT_COMMIT, marks, newer=True)
+    yield from _bits("ct_label", Scope.CT_COMMIT, {"obs_unused": (0, 96), "obs_point_id": (96, 32)}, newer=True)
+    solicitation = "ip6.mcast && icmp6.type == 135 && icmp6.code == 0 && ip.ttl == 255"
+    yield Symbol("nd_ns_mcast", 1, Level.NOMINAL, scope=Scope.NEVER, predicate=solicitation, newer=True)
+
+
 def _predicates() -> Iterator[Symbol]:
     for level, table in ((Level.NOMINAL, _NOMINAL_PREDICATES), (Level.BOOLEAN, _BOOLEAN_PREDICATES)):
         for name, predicate in table.items():
@@ -267,7 +287,9 @@ def _predicates() -> Iterator[Symbol]:
 
 
 SYMBOLS: frozendict[str, Symbol] = frozendict(
-    (symbol.name, symbol) for group in (_metadata(), _base_fields(), _subfields(), _predicates()) for symbol in group
+    (symbol.name, symbol)
+    for group in (_metadata(), _base_fields(), _subfields(), _predicates(), _newer())
+    for symbol in group
 )
 """Every symbol by name."""
 

@@ -7,7 +7,7 @@ these prerequisites to the match; `flow_match` does the same.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, lru_cache
 
 from ytwin.core.errors import Unsupported
 from ytwin.logical.actions import (
@@ -108,6 +108,7 @@ _OPAQUE_CALLS = frozenset(
         "handle_bfd_msg",
         "bind_vport",
         "commit_ecmp_nh",
+        "mac_cache_use",  # statistics of neighbours, in every router of OVN 23.09 and later
     }
 )
 _OPAQUE_RESULTS = frozenset({"put_dhcp_opts", "put_dhcpv6_opts", "put_nd_ra_opts"})
@@ -472,6 +473,7 @@ def _is_endpoint(text: str) -> bool:
     return not port or (port[0] == ":" and number.isascii() and number.isdecimal() and int(number[:6]) <= _PORT_MAX)
 
 
+@lru_cache(maxsize=1 << 16)
 def parse_actions(text: str, pipeline: str, table: int) -> tuple[Action, ...]:
     """The actions of a flow in the given pipeline and table; `drop;` is ().
 
