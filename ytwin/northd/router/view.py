@@ -125,7 +125,9 @@ def _forced(router: Router, name: str) -> tuple[tuple[int, str], ...]:
         family, net = parsed
         if net.plen != (32 if family == 4 else 128) or any(family == other for other, _ in found):
             # northd frees what it has parsed and then goes on using it.
-            raise Unsupported(f"{router.source}: options:{name}={router.row.options[name]} makes ovn-northd 23.03 crash")
+            raise Unsupported(
+                f"{router.source}: options:{name}={router.row.options[name]} makes ovn-northd 23.03 crash"
+            )
         found.append((family, net.ip))
     return tuple(sorted(found))
 
