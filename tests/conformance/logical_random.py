@@ -5,9 +5,9 @@ from __future__ import annotations
 from random import Random
 
 from ytwin.logical.addresses import ipv4_text, ipv6_int, ipv6_text, mac_text, prefix_mask
-from ytwin.logical.expr import parse_field
 from ytwin.logical.fields import SYMBOLS, Form, Level, Scope, Symbol, root
 from ytwin.logical.lexer import TokenStream
+from ytwin.logical.parse_match import parse_field
 from ytwin.logical.state import (
     ETH_ARP,
     ETH_IP,

@@ -21,7 +21,8 @@ from ytwin.logical.actions import print_actions
 from ytwin.logical.compile import prepare
 from ytwin.logical.expr import Expr, conjunction, evaluate, parse_match
 from ytwin.logical.lexer import ParseError
-from ytwin.logical.parse_actions import flow_match, parse_actions
+from ytwin.logical.parse_actions import parse_actions
+from ytwin.logical.prerequisites import flow_match
 from ytwin.logical.state import PacketState
 from ytwin.trace.tables import prepare_actions
 

@@ -42,14 +42,15 @@ from ytwin.logical.expr import (
     Sets,
     compare,
     conjunction,
-    definition,
     disjunction,
     evaluate,
     negate,
     parse_match,
 )
 from ytwin.logical.fields import SYMBOLS, FieldRef, Form, Level, Scope, Symbol, root
-from ytwin.logical.parse_actions import flow_match, parse_actions
+from ytwin.logical.meaning import definition
+from ytwin.logical.parse_actions import parse_actions
+from ytwin.logical.prerequisites import flow_match
 from ytwin.logical.state import FIELD_SLOTS, PacketState
 
 FLOWS = [line.split("\t") for line in (Path(__file__).parent / "logical_flows.tsv").read_text().splitlines() if line]

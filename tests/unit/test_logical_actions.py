@@ -26,7 +26,8 @@ from ytwin.logical.actions import (
 )
 from ytwin.logical.fields import Form
 from ytwin.logical.lexer import ParseError
-from ytwin.logical.parse_actions import parse_actions, parse_flow, prerequisites
+from ytwin.logical.parse_actions import parse_actions, parse_flow
+from ytwin.logical.prerequisites import prerequisites
 
 REG0 = FieldRef("reg0", 0, 32)
 PORT = FieldRef("inport", 0, 0)

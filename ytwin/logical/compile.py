@@ -15,22 +15,10 @@ from typing import Any, TypeAlias, cast
 
 from frozendict import frozendict
 
-from ytwin.logical.expr import (
-    NO_SETS,
-    And,
-    Bool,
-    Compare,
-    Constant,
-    Expr,
-    Or,
-    Residence,
-    Resident,
-    Sets,
-    definition,
-    resolve_values,
-)
 from ytwin.logical.fields import FieldRef, Part, parts
+from ytwin.logical.meaning import NO_SETS, Residence, Sets, definition, resolve_values
 from ytwin.logical.state import PacketState
+from ytwin.logical.tree import And, Bool, Compare, Constant, Expr, Or, Resident
 
 Matcher: TypeAlias = Callable[[PacketState, Residence], bool]
 WHOLE = -1
