@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from frozendict import frozendict
+from northbound_cases import EVERYTHING, SCENARIOS, northbound_of
 
 from deployer.sandbox import NB, OvnSandbox
-from tests.northbound_cases import EVERYTHING, SCENARIOS, northbound_of
 from ytwin.core.errors import YtwinError
 from ytwin.northbound.nbctl import nbctl_script
 from ytwin.northbound.rows import TABLES, LogicalRouterPort, Northbound, Row, columns_of
@@ -195,6 +196,15 @@ def test_first_packet_of_every_scenario_reaches_a_backend(ovn: OvnSandbox) -> No
         flow = re.sub(r"MAC\(([^)]*)\)", lambda found: macs[found[1]], fields)
         text = ovn.trace(datapath, flow, ct=["new"] * 6, lb_dst=backend, flags=["--minimal"])
         assert f'output("{port}")' in text, f"{name}\n{text}"
+
+
+@pytest.mark.parametrize("folder", ["article", "four-scenarios"])
+def test_shipped_topologies_please_the_real_northd(ovn: OvnSandbox, folder: str) -> None:
+    place = Path(__file__).parents[2] / "topologies" / folder
+    nb = northbound_of(*(file.read_text() for file in sorted(place.glob("*.yaml"))))
+    run_script(ovn, nb)
+    assert read_back(ovn).rows == as_sets(nb).rows
+    assert complaints(ovn) == []
 
 
 def test_script_refuses_a_northbound_with_rows(ovn: OvnSandbox) -> None:

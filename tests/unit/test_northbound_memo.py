@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from northbound_cases import CLUSTER_IP, EVERYTHING, GATEWAYS, NETWORK, ONE_VPC_EIP, snapshot_of
 
-from tests.northbound_cases import CLUSTER_IP, EVERYTHING, GATEWAYS, NETWORK, ONE_VPC_EIP, snapshot_of
 from ytwin.controllers import reconcile
 from ytwin.core.memo import Memo
 from ytwin.northbound import Northbound, compile_northbound, services

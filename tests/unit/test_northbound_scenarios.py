@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-
-from tests.northbound_cases import (
+from northbound_cases import (
     CARDS,
     CLUSTER_IP,
     EVERYTHING,
@@ -23,6 +22,7 @@ from tests.northbound_cases import (
     snapshot_of,
     unchecked_snapshot_of,
 )
+
 from ytwin.core.errors import Unsupported
 from ytwin.northbound import Northbound, compile_northbound
 from ytwin.northbound.rows import (
