@@ -7,8 +7,7 @@ of a dual-stack Subnet keeps just that: what is given is the whole of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from frozendict import frozendict
 
@@ -24,6 +23,7 @@ from ytwin.resources.workload import (
     MAC_ADDRESS,
     Workload,
     excluded_of,
+    knowing_workloads,
     workloads,
 )
 
@@ -54,10 +54,16 @@ def place(snapshot: Snapshot) -> Snapshot:
             seat.macs.add(workload.mac)
     pools = {subnet.name: _pools(subnet) for subnet in snapshot.all(Subnet) if subnet.name in taken}
     short: dict[str, list[Workload]] = {}
-    changed = list(_changed(snapshot, present, pools, taken, short))
+    placed = [_placed(workload, pools.get(workload.subnet), taken[workload.subnet], short) for workload in present]
     if short:
         raise InvalidInput(_exhausted(subnet, left_over) for subnet, left_over in short.items())
-    return snapshot.changed(changed)
+    objects = snapshot.objects
+    written = (
+        _written(objects[before.id], after)
+        for before, after in zip(present, placed, strict=True)
+        if after is not before or before.kind == Pod.KIND  # a Pod may lack an annotation that its status makes up for
+    )
+    return knowing_workloads(snapshot.changed(item for item in written if item is not None), placed)
 
 
 def _pools(subnet: Subnet) -> tuple[Pool, ...]:
@@ -66,29 +72,20 @@ def _pools(subnet: Subnet) -> tuple[Pool, ...]:
     return tuple(Pool(n.version, [hosts(n)], excluded) for n in networks(subnet.spec.cidr_block))
 
 
-def _changed(
-    snapshot: Snapshot,
-    present: tuple[Workload, ...],
-    pools: dict[str, tuple[Pool, ...]],
-    taken: dict[str, _Taken],
-    short: dict[str, list[Workload]],
-) -> Iterator[Resource]:
-    objects = snapshot.objects
-    for workload in present:
-        if workload.subnet not in pools:
-            continue
-        seat = taken[workload.subnet]
-        addresses = workload.addresses
-        if not addresses:
-            try:
-                addresses = tuple(_address(pool, workload, seat) for pool in pools[workload.subnet])
-            except Exhausted:
-                short.setdefault(workload.subnet, []).append(workload)
-                continue
-        mac = workload.mac or _mac(addresses, workload, seat)
-        written = _written(objects[workload.id], workload.subnet, addresses, mac)
-        if written is not None:
-            yield written
+def _placed(
+    workload: Workload, pools: tuple[Pool, ...] | None, seat: _Taken, short: dict[str, list[Workload]]
+) -> Workload:
+    """The workload with address and MAC: itself if it has both, or if its Subnet is unknown (None) or full (noted in `short`)."""
+    if pools is None or (workload.addresses and workload.mac):
+        return workload
+    addresses = workload.addresses
+    if not addresses:
+        try:
+            addresses = tuple([_address(pool, workload, seat) for pool in pools])
+        except Exhausted:
+            short.setdefault(workload.subnet, []).append(workload)
+            return workload
+    return replace(workload, addresses=addresses, mac=workload.mac or _mac(addresses, workload, seat))
 
 
 def _address(pool: Pool, workload: Workload, seat: _Taken) -> str:
@@ -110,21 +107,20 @@ def _mac(addresses: tuple[str, ...], workload: Workload, seat: _Taken) -> str:
         low += 1
 
 
-def _written(resource: Resource, subnet: str, addresses: tuple[str, ...], mac: str) -> Resource | None:
+def _written(resource: Resource, workload: Workload) -> Resource | None:
     """The object with what it lacks; None if it lacks nothing. What it says already keeps its spelling."""
+    address = ",".join(workload.addresses)
     if isinstance(resource, Pod):
         metadata = resource.metadata
         found = metadata.annotations
-        wanted = {LOGICAL_SWITCH: subnet, IP_ADDRESS: ",".join(addresses), MAC_ADDRESS: mac}
-        if all(found.get(key) for key in wanted):
+        wanted = {LOGICAL_SWITCH: workload.subnet, IP_ADDRESS: address, MAC_ADDRESS: workload.mac}
+        lacking = {key: value for key, value in wanted.items() if value and not found.get(key)}
+        if not lacking:
             return None
-        merged = frozendict({**wanted, **{key: value for key, value in found.items() if value or key not in wanted}})
-        return replaced(resource, metadata=replaced(metadata, annotations=merged))
+        return replaced(resource, metadata=replaced(metadata, annotations=frozendict({**found, **lacking})))
     if isinstance(resource, VirtualMachine | BareMetal | VNicIP):
         spec = resource.spec
-        if spec.ip_address and spec.mac_address:
-            return None
-        filled = replaced(spec, ip_address=spec.ip_address or ",".join(addresses), mac_address=spec.mac_address or mac)
+        filled = replaced(spec, ip_address=spec.ip_address or address, mac_address=spec.mac_address or workload.mac)
         return replaced(resource, spec=filled)
     raise TypeError(f"{type(resource).__name__} is no workload")
 

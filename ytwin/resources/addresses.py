@@ -21,7 +21,7 @@ def version_of(text: str) -> int:
     return 6 if ":" in text else 4
 
 
-@lru_cache(maxsize=1 << 16)
+@lru_cache(maxsize=1 << 18)
 def canonical(text: str) -> str:
     """An address in its one canonical spelling (IPv6 compressed, lower case); a text that is no address comes back as it is."""
     try:
@@ -32,6 +32,10 @@ def canonical(text: str) -> str:
 
 def canonical_dual(text: str) -> tuple[str, ...]:
     """`split_dual` with every part in its canonical spelling."""
+    if not text:
+        return ()
+    if "," not in text and not text.isspace():
+        return (canonical(text.strip()),)
     return tuple(canonical(part) for part in split_dual(text))
 
 

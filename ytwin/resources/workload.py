@@ -6,7 +6,7 @@ All functions take unreconciled Snapshots too: an address that is not given yet 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_network
 
@@ -16,6 +16,7 @@ from ytwin.resources.addresses import AddressRange, canonical, canonical_dual, h
 from ytwin.resources.model import (
     BareMetal,
     ClusterNetwork,
+    ContainerPort,
     EipGateway,
     Metadata,
     Node,
@@ -207,6 +208,11 @@ def workloads(snapshot: Snapshot) -> tuple[Workload, ...]:
     return snapshot.once(_workloads, *_PLACED)
 
 
+def knowing_workloads(snapshot: Snapshot, found: Iterable[Workload]) -> Snapshot:
+    """The snapshot, told what `workloads` would find in it; for whoever placed them."""
+    return snapshot.knowing(_workloads, tuple(found), *_PLACED)
+
+
 def workloads_by_address(snapshot: Snapshot) -> Mapping[tuple[str, str], Workload]:
     """(vpc, address) -> workload, for the addresses that are given."""
     return snapshot.once(_workloads_by_address, *_PLACED)
@@ -222,16 +228,24 @@ def _workloads(snapshot: Snapshot) -> tuple[Workload, ...]:
 
 
 def _views(snapshot: Snapshot, vpc_by_subnet: Mapping[str, str]) -> Iterator[Workload]:
-    for pod in snapshot.all(Pod):
+    defaults = default_subnets(snapshot)
+    for key, pod in snapshot.items(Pod):
         if is_attached(pod):
-            spec = WorkloadSpec(
+            metadata = pod.metadata
+            subnet = metadata.annotations.get(LOGICAL_SWITCH, "") or defaults.of(key.namespace)
+            yield Workload(
+                id=key,
+                kind=key.kind,
+                namespace=key.namespace,
+                name=key.name,
+                labels=metadata.labels,
                 node=pod.spec.node_name,
-                subnet=subnet_of_pod(snapshot, pod),
-                ip_address=",".join(addresses_of_pod(pod)),
-                mac_address=pod.metadata.annotations.get(MAC_ADDRESS, ""),
-                ports=tuple(port for container in pod.spec.containers for port in container.ports),
+                subnet=subnet,
+                vpc=vpc_by_subnet.get(subnet, ""),
+                addresses=addresses_of_pod(pod),
+                mac=metadata.annotations.get(MAC_ADDRESS, "").lower(),
+                ports=tuple([_port(port) for container in pod.spec.containers for port in container.ports]),
             )
-            yield _view(pod, spec, vpc_by_subnet)
     for vm in snapshot.all(VirtualMachine):
         yield _view(vm, vm.spec, vpc_by_subnet)
     for server in snapshot.all(BareMetal):
@@ -252,12 +266,18 @@ def _view(resource: Resource, spec: WorkloadSpec, vpc_by_subnet: Mapping[str, st
         vpc=vpc_by_subnet.get(spec.subnet, ""),
         addresses=canonical_dual(spec.ip_address),
         mac=spec.mac_address.lower(),
-        ports=tuple(NamedPort(p.name, p.container_port, p.protocol) for p in spec.ports),
+        ports=tuple(_port(port) for port in spec.ports),
     )
+
+
+def _port(port: ContainerPort) -> NamedPort:
+    return NamedPort(port.name, port.container_port, port.protocol)
 
 
 def addresses_of_pod(pod: Pod) -> tuple[str, ...]:
     """The annotation wins over status.podIPs, that over status.podIP; () while nothing is given."""
     given = pod.metadata.annotations.get(IP_ADDRESS, "")
+    if given:
+        return canonical_dual(given)
     reported = ",".join(item.ip for item in pod.status.pod_ips) or pod.status.pod_ip
-    return canonical_dual(given or reported)
+    return canonical_dual(reported)
