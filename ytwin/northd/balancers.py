@@ -129,6 +129,11 @@ def resolve_balancer(row: LoadBalancer) -> Balancer:
     )
 
 
+def resolve_balancers(*rows: LoadBalancer) -> tuple[Balancer, ...]:
+    """Each row resolved."""
+    return tuple(map(resolve_balancer, rows))
+
+
 def vip_set(balancers: tuple[Balancer, ...], networks: tuple[Addresses, ...]) -> VipSet:
     """The VIP addresses of a router with these balancers and these ports' networks."""
     every: dict[int, set[str]] = {4: set(), 6: set()}

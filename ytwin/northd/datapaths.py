@@ -139,6 +139,8 @@ class Model:
     balancers: Mapping[str, Balancer]
     balancer_switches: Mapping[str, Group]
     """Load balancer name -> switches it is applied to; absent if none."""
+    balancer_pieces: tuple[tuple[Group, tuple[Balancer, ...]], ...]
+    """The same the other way round, in pieces of many load balancers each, to be remembered by piece."""
     balancer_routers: Mapping[str, tuple[Router, ...]]
     """Load balancer name -> routers it is applied to; absent if none. Equal sets are one object."""
     router_balancers: Mapping[str, RouterBalancers]

@@ -27,7 +27,8 @@ from ytwin.northbound.rows import (
     RouterPolicy,
     StaticRoute,
 )
-from ytwin.northd.balancers import Balancer, flag, number, resolve_balancer, vip_set
+from ytwin.northd.balancers import Balancer, flag, number, resolve_balancers, vip_set
+from ytwin.northd.chunks import chunks
 from ytwin.northd.collect import Group, group_of
 from ytwin.northd.datapaths import Model, Router, RouterBalancers, RouterPort, Switch, SwitchPort
 from ytwin.northd.parts import router, router_port, switch, switch_port
@@ -104,7 +105,9 @@ class _Resolver:
         self.router_rows = {row.name: row for row in northbound.of_type(LogicalRouter)}
         self.groups = {row.name: row for row in northbound.of_type(LoadBalancerGroup)}
         call = memo.call
-        self.balancers = {row.name: call(resolve_balancer, row) for row in northbound.of_type(LoadBalancer)}
+        named = ((row.name, row) for row in northbound.of_type(LoadBalancer))
+        pieces = [call(resolve_balancers, *rows) for rows in chunks(named)]
+        self.balancers = {lb.row.name: lb for piece in pieces for lb in piece}
         for rows in (self.groups, self.switch_rows, self.router_rows):
             for holder in rows.values():
                 self._check(holder)
@@ -203,6 +206,7 @@ class _Resolver:
             where, has_vip = self.where[SWITCH, name], self._has_vip(row)
             switches[name] = call(switch, row, where, keys[SWITCH, name], ports, has_vip)
         routers = self._routers(router_ports, peer_of, keys)
+        balancer_switches = self._balancer_switches(switches, routers)
         router_members = {name: self._balancers_of(row) for name, row in self.router_rows.items()}
         return Model(
             northbound=self.nb,
@@ -213,7 +217,8 @@ class _Resolver:
             router_ports=router_ports,
             peer_of=peer_of,
             balancers=self.balancers,
-            balancer_switches=self._balancer_switches(switches, routers),
+            balancer_switches=balancer_switches,
+            balancer_pieces=self._pieces(balancer_switches),
             balancer_routers=self._balancer_routers(routers),
             router_balancers={
                 name: call(_router_balancers, lbs, routers[name].ports) for name, lbs in router_members.items()
@@ -289,13 +294,23 @@ class _Resolver:
                 more = [switch for name in names for switch in peers.get(name, ())]
                 applied[lb] = tuple(dict.fromkeys([*applied.get(lb, ()), *more]))
         groups: dict[tuple[str, ...], Group] = {}
+        seen: dict[int, Group] = {}  # most load balancers share one tuple of names; hashing it each time would be slow
         result: dict[str, Group] = {}
         for lb, names in applied.items():
-            if names and names not in groups:
-                groups[names] = self._tuple(list(group_of(switches[name].id for name in names)))
+            if names and id(names) not in seen:
+                if names not in groups:
+                    groups[names] = self._tuple(list(group_of(switches[name].id for name in names)))
+                seen[id(names)] = groups[names]
             if names:
-                result[lb] = groups[names]
+                result[lb] = seen[id(names)]
         return result
+
+    def _pieces(self, applied: Mapping[str, Group]) -> tuple[tuple[Group, tuple[Balancer, ...]], ...]:
+        by_group: dict[int, tuple[Group, list[tuple[str, Balancer]]]] = {}
+        for name, where in applied.items():
+            entry = by_group.get(id(where)) or by_group.setdefault(id(where), (where, []))
+            entry[1].append((name, self.balancers[name]))
+        return tuple((where, self._tuple(piece)) for where, named in by_group.values() for piece in chunks(named))
 
     def _balancer_routers(self, routers: Mapping[str, Router]) -> dict[str, tuple[Router, ...]]:
         groups: dict[tuple[str, ...], tuple[Router, ...]] = {}

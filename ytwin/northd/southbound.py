@@ -38,7 +38,7 @@ def assemble(model: Model, flows: tuple[LogicalFlow, ...]) -> Southbound:
         ports=frozendict(bindings),
         multicast_groups=tuple(groups),
         load_balancers=tuple(
-            call(_load_balancer, model.balancers[name], where) for name, where in model.balancer_switches.items()
+            lb for where, balancers in model.balancer_pieces for lb in call(_load_balancers, where, balancers)
         ),
         address_sets=frozendict(_address_sets(model)),
     )
@@ -126,10 +126,17 @@ def _router_multicast_groups(router: Router) -> tuple[MulticastGroup, ...]:
     return (MulticastGroup(router.id, "_MC_static", tuple(flooded)),) if flooded else ()
 
 
-def _load_balancer(balancer: Balancer, where: Group) -> SbLoadBalancer:
-    row = balancer.row
-    options = frozendict({**row.options, "hairpin_orig_tuple": "true"})
-    return SbLoadBalancer(row.name, row.vips, row.protocol, options, where)
+def _load_balancers(where: Group, balancers: tuple[Balancer, ...]) -> tuple[SbLoadBalancer, ...]:
+    return tuple(
+        SbLoadBalancer(
+            lb.row.name,
+            lb.row.vips,
+            lb.row.protocol,
+            frozendict({**lb.row.options, "hairpin_orig_tuple": "true"}),
+            where,
+        )
+        for lb in balancers
+    )
 
 
 def _address_sets(model: Model) -> Iterator[tuple[str, tuple[str, ...]]]:

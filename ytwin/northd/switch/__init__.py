@@ -13,7 +13,7 @@ from ytwin.logical.southbound import LogicalFlow
 from ytwin.northd.collect import Collector, Group, group_of
 from ytwin.northd.model import Model, Switch, pack
 from ytwin.northd.switch.arp import owned_address_flows, self_originated_flows, vip_address_flows
-from ytwin.northd.switch.balance import balancer_flows
+from ytwin.northd.switch.balance import balancers_flows
 from ytwin.northd.switch.defaults import common_flows, unknown_flows, vip_flows
 from ytwin.northd.switch.ports import localnet_flows, port_flows
 
@@ -37,8 +37,8 @@ def _all(model: Model) -> Iterator[tuple[LogicalFlow, ...]]:
         yield call(unknown_flows, _group(model, chosen), choice)
     for switch in switches:
         yield from _port_flows(model, switch)
-    for name, where in model.balancer_switches.items():
-        yield call(balancer_flows, model.balancers[name], where, model.event)
+    for where, balancers in model.balancer_pieces:
+        yield call(balancers_flows, where, model.event, balancers)
 
 
 def _group(model: Model, switches: Iterable[Switch]) -> Group:

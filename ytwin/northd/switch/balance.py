@@ -1,4 +1,4 @@
-"""Flows of one load balancer on switches."""
+"""Flows of load balancers on switches."""
 
 from __future__ import annotations
 
@@ -17,9 +17,15 @@ from ytwin.northd.switch.registers import (
 )
 
 
-def balancer_flows(lb: Balancer, where: Group, event: bool) -> tuple[LogicalFlow, ...]:
-    """The flows of `lb` on the switches `where`; `event`: events are on for all load balancers."""
+def balancers_flows(where: Group, event: bool, balancers: tuple[Balancer, ...]) -> tuple[LogicalFlow, ...]:
+    """The flows of load balancers on the switches `where`; `event`: events are on for all load balancers."""
     flows = Flows()
+    for lb in balancers:
+        _flows(flows, lb, where, event)
+    return flows.done()
+
+
+def _flows(flows: Flows, lb: Balancer, where: Group, event: bool) -> None:
     for vip in lb.vips:
         if wants_event(lb, vip, event):
             flows.add(where, Stage.LS_IN_PRE_LB, 130, *empty_event(lb, vip), lb.source)
@@ -33,7 +39,6 @@ def balancer_flows(lb: Balancer, where: Group, event: bool) -> tuple[LogicalFlow
         flows.add(where, Stage.LS_IN_LB, 120 if vip.port else 110, match, _balance(lb, vip), lb.source)
         if lb.affinity_timeout:
             _affinity(flows, lb, vip, where)
-    return flows.done()
 
 
 def _balance(lb: Balancer, vip: Vip) -> str:
