@@ -289,6 +289,53 @@ def test_a_vpc_behind_two_eip_gateways_is_refused() -> None:
     assert "gw2" in message
 
 
+SHARING = (
+    ONE_VPC_EIP.replace("name: pub", "name: also")
+    .replace("port: 80", "port: 81")
+    .replace("10.96.0.12,fd00:10:96::12", "")
+)
+
+
+def test_services_of_one_vpc_may_share_an_eip_on_different_ports() -> None:
+    nb = northbound_of(*NETWORK, GATEWAYS, ONE_VPC_EIP, SHARING)
+    assert row(nb, LogicalRouter, "vpc1").load_balancer == ("one/also/tcp/eip", "one/pub/tcp/eip")
+    assert len([r for r in nb.of_type(StaticRoute) if r.ip_prefix == "200.0.0.100/32"]) == 1
+
+
+def test_services_of_different_vpcs_cannot_share_an_eip() -> None:
+    message = refused(*NETWORK, GATEWAYS, ONE_VPC_EIP, SHARING.replace("vpc: vpc1", "vpc: vpc2"))
+    assert "share EIP 200.0.0.100" in message
+    assert "one/also" in message
+    assert "one/pub" in message
+
+
+def test_overlapping_vpcs_cannot_share_a_service_router() -> None:
+    vpcs = VPCS.replace("cidrBlock: 10.2.0.0/24", "cidrBlock: 10.1.0.0/16")
+    message = refused(NODES, vpcs, WORKLOADS, GATEWAYS, SEVERAL_VPCS_EIP)
+    assert "vpc1 (10.1.0.0/24)" in message
+    assert "vpc2 (10.1.0.0/16)" in message
+
+
+def test_an_overlap_hidden_behind_another_subnet_is_found() -> None:
+    vpcs = VPCS.replace('"10.1.0.0/24,fd00:1::/112", gateway: "10.1.0.254,fd00:1::1"', "10.0.0.0/8").replace(
+        "cidrBlock: 10.1.1.0/24", "cidrBlock: 10.1.0.0/16"
+    )
+    assert "vpc1 (10.0.0.0/8) and Vpc vpc2 (10.2.0.0/24)" in refused(NODES, vpcs, WORKLOADS, GATEWAYS, SEVERAL_VPCS_EIP)
+
+
+def test_a_join_subnet_of_another_vpc_is_refused() -> None:
+    text = (
+        "{apiVersion: kubeovn.io/v1, kind: Subnet, metadata: {name: join}, spec: {vpc: vpc1, cidrBlock: 10.77.0.0/24}}"
+    )
+    assert "join is in Vpc vpc1" in refused(*NETWORK, text)
+
+
+def test_an_algorithm_that_ovn_lacks_is_refused() -> None:
+    assert "roundRobin" in refused(
+        *NETWORK, CLUSTER_IP.replace("vpc: vpc1,", "vpc: vpc1, balancing: {algorithm: roundRobin},")
+    )
+
+
 def test_a_default_route_of_the_vpc_beside_its_eips_is_refused() -> None:
     vpcs = VPCS.replace(
         "{namespaces: [one]}", "{namespaces: [one], staticRoutes: [{cidr: 0.0.0.0/0, nextHopIP: 10.1.0.9}]}"

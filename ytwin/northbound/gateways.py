@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 
 from frozendict import frozendict
 
@@ -210,14 +209,19 @@ def _refuse_overlaps(snapshot: Snapshot, gateway: str, vpcs: Iterable[str]) -> N
         for subnet in subnets_of(snapshot, vpc)
         for network in networks(subnet.spec.cidr_block)
     )
-    for (low, vpc, network), (high, other, second) in pairwise(
-        ranges
-    ):  # two CIDRs are nested or apart: neighbours tell
-        if vpc != other and low.overlaps(high):
+    widest = (
+        ranges[0] if ranges else None
+    )  # two CIDRs are nested or apart: what overlaps an earlier one lies in the widest
+    for item in ranges:
+        assert widest is not None
+        (wide, vpc, network), (low, other, second) = widest, item
+        if vpc != other and wide.overlaps(low):
             raise Unsupported(
                 f"EipGateway/{gateway} serves Services over Vpc {vpc} ({network}) and Vpc {other} ({second}), whose addresses "
                 "overlap: their service router could not tell their backends apart"
             )
+        if (low.version, low.last) > (wide.version, wide.last):
+            widest = item
 
 
 def eip_next_hop(service: ServiceRows, eip: str, next_hops: Iterable[str]) -> str:
