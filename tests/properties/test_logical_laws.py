@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ytwin.core.errors import YtwinError
@@ -52,6 +52,9 @@ from ytwin.logical.meaning import definition
 from ytwin.logical.parse_actions import parse_actions
 from ytwin.logical.prerequisites import flow_match
 from ytwin.logical.state import FIELD_SLOTS, PacketState
+
+LAWS = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""A busy machine is no failure."""
 
 FLOWS = [line.split("\t") for line in (Path(__file__).parent / "logical_flows.tsv").read_text().splitlines() if line]
 """Flows of a real ovn-northd 23.03.1, one per shape: pipeline, table, match, actions."""
@@ -151,12 +154,13 @@ def _reference_of(slot: str) -> FieldRef | None:
 
 
 @given(MATCHES)
+@LAWS
 def test_what_is_printed_parses_back(tree: Expr) -> None:
     assert parse_match(str(tree)) == tree
 
 
 @given(MATCHES, st.lists(packets(), min_size=1, max_size=5))
-@settings(max_examples=300)
+@settings(LAWS, max_examples=300)
 def test_compiled_is_defined(tree: Expr, states: list[PacketState]) -> None:
     compiled = compile_match(tree, SETS)
     prepared = prepare(tree, SETS)
@@ -175,17 +179,20 @@ def test_compiled_is_defined(tree: Expr, states: list[PacketState]) -> None:
 
 
 @given(MATCHES)
+@LAWS
 def test_simplifying_twice_changes_nothing(tree: Expr) -> None:
     once = simplify(lower(tree, SETS))
     assert simplify(once) == once
 
 
 @given(MATCHES)
+@LAWS
 def test_negating_twice_changes_nothing(tree: Expr) -> None:
     assert negate(negate(tree)) == tree
 
 
 @given(MATCHES, packets())
+@LAWS
 def test_a_match_and_its_negation_divide_packets(tree: Expr, state: PacketState) -> None:
     """Never both; and one of them, unless a prerequisite fails, which it then does on both sides."""
     both = [evaluate(each, state, Chassis(), SETS) for each in (tree, negate(tree))]
@@ -200,6 +207,7 @@ def _has_prerequisite(tree: Expr) -> bool:
 
 
 @given(MATCHES, MATCHES, packets())
+@LAWS
 def test_de_morgan(left: Expr, right: Expr, state: PacketState) -> None:
     negated = negate(conjunction((left, right)))
     either = disjunction((negate(left), negate(right)))
@@ -255,12 +263,14 @@ ACTIONS = st.recursive(
 
 
 @given(st.lists(ACTIONS, max_size=4).map(tuple), st.sampled_from(("ingress", "egress")), st.integers(0, 40))
+@LAWS
 def test_actions_print_and_parse_back(actions: tuple[Action, ...], pipeline: str, table: int) -> None:
     assert parse_actions(print_actions(actions, pipeline, table), pipeline, table) == actions
     assert parse_actions(" ".join(map(str, actions)) or "drop;", "ingress", 0) == actions
 
 
 @given(stores(), packets())
+@LAWS
 def test_a_store_changes_only_its_own_bits(action: Action, state: PacketState) -> None:
     assert isinstance(action, Load | Move | Exchange)
     if not isinstance(action, Load):
@@ -327,7 +337,7 @@ def _or_none(parse: Callable[[], T], text: str) -> T | None:
 
 
 @given(st.one_of(mutated(2), st.text(max_size=40)))
-@settings(max_examples=1500)
+@settings(LAWS, max_examples=1500)
 def test_any_match_text_parses_or_is_refused(text: str) -> None:
     tree = _or_none(lambda: parse_match(text), text)
     if tree is None:
@@ -337,7 +347,7 @@ def test_any_match_text_parses_or_is_refused(text: str) -> None:
 
 
 @given(st.one_of(mutated(3), st.text(max_size=40)))
-@settings(max_examples=1500)
+@settings(LAWS, max_examples=1500)
 def test_any_action_text_parses_or_is_refused(text: str) -> None:
     actions = _or_none(lambda: parse_actions(text, "ingress", 5), text)
     if actions is None:

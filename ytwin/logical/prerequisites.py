@@ -1,6 +1,7 @@
 """What actions ask of a packet.
 
-An action that needs something narrows its flow: `ip4.dst = X;` makes the flow match IPv4 packets only. OVN joins these prerequisites to the match; `flow_match` does the same.
+An action that needs something narrows its flow: `ip4.dst = X;` makes the flow match IPv4 packets only. OVN joins these
+prerequisites to the match; `flow_match` does the same.
 """
 
 from __future__ import annotations
