@@ -99,6 +99,18 @@ def _says_an_address(item: Resource, told: list[Resource]) -> bool:
 
 @settings(deadline=None, max_examples=40)
 @given(topologies())
+def test_what_is_built_without_validation_is_valid(objects: tuple[Resource, ...]) -> None:
+    """Every object equals itself read again, and what `reconcile` says about its workloads is what one finds."""
+    done = reconcile(Snapshot.of(objects))
+    for item in done.objects.values():
+        again = type(item).model_validate(item.model_dump(by_alias=True))
+        assert again == item
+        assert list(item.__dict__) == list(type(item).model_fields)
+    assert workloads(Snapshot.of(done.objects.values())) == workloads(done)
+
+
+@settings(deadline=None, max_examples=40)
+@given(topologies())
 def test_addresses_are_distinct_where_they_must_be(objects: tuple[Resource, ...]) -> None:
     done = reconcile(Snapshot.of(objects))
     for pick in (lambda s: s.status.cluster_ip, lambda s: s.status.eip):

@@ -13,12 +13,23 @@ from pydantic import BaseModel
 
 M = TypeVar("M", bound=BaseModel)
 
-_set = object.__setattr__
+_new = object.__new__
+_slots: Any = vars(BaseModel)
+# The four slots of every pydantic model, set past its own __setattr__, which refuses; this is what `model_construct` sets.
+_set_fields = _slots["__dict__"].__set__
+_set_names = _slots["__pydantic_fields_set__"].__set__
+_set_extra = _slots["__pydantic_extra__"].__set__
+_set_private = _slots["__pydantic_private__"].__set__
 
 
-def construct(cls: type[M], **fields: Any) -> M:
+def construct(cls: type[M], /, **fields: Any) -> M:
     """An instance with *all* fields of the class given, in the order of the class, under their Python names."""
-    return _assemble(cls, fields, _all_fields(cls))
+    made = _new(cls)
+    _set_fields(made, fields)
+    _set_names(made, _all_fields(cls))
+    _set_extra(made, None)
+    _set_private(made, None)
+    return made
 
 
 @cache
@@ -27,16 +38,8 @@ def _all_fields(cls: type[BaseModel]) -> set[str]:
     return set(cls.model_fields)
 
 
-def replaced(model: M, **changes: Any) -> M:
+def replaced(model: M, /, **changes: Any) -> M:
     """The model with some fields changed; everything else is shared."""
-    return _assemble(type(model), {**model.__dict__, **changes}, model.model_fields_set | changes.keys())
-
-
-def _assemble(cls: type[M], fields: dict[str, Any], fields_set: set[str]) -> M:
-    """What pydantic's own `model_construct` sets, no more: https://docs.pydantic.dev/latest/concepts/models/."""
-    made = cls.__new__(cls)
-    _set(made, "__dict__", fields)
-    _set(made, "__pydantic_fields_set__", fields_set)
-    _set(made, "__pydantic_extra__", None)
-    _set(made, "__pydantic_private__", None)
+    made = construct(type(model), **{**model.__dict__, **changes})
+    _set_names(made, model.model_fields_set | changes.keys())
     return made
