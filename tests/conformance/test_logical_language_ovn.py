@@ -19,7 +19,7 @@ from deployer.sandbox import SB, OvnSandbox, TraceDaemon
 from ytwin.core.errors import YtwinError
 from ytwin.logical.actions import print_actions
 from ytwin.logical.compile import prepare
-from ytwin.logical.expr import Expr, conjunction, evaluate, parse_match
+from ytwin.logical.expr import Expr, Sets, conjunction, evaluate, parse_match
 from ytwin.logical.lexer import ParseError
 from ytwin.logical.parse_actions import parse_actions
 from ytwin.logical.prerequisites import flow_match
@@ -33,6 +33,22 @@ TABLES = 28
 DATAPATHS = 40
 PACKETS = 40
 SEED = 20230331
+
+
+ADDRESS_SETS = {
+    "v4": ("10.0.0.1", "192.168.0.0/16", "nonsense", "224.0.0.0/255.0.0.255"),
+    "v6": ("fd00::/16", "ff02::16"),
+    "macs": ("0a:00:00:00:00:01", "ff:ff:ff:ff:ff:ff"),
+    "empty": (),
+}
+PORT_GROUPS = {
+    "1_mine": ("d0-p1", "d0-p3"),
+    "mine": ("d0-p2",),
+    "shared": ("d0-p2", "d0-p3"),
+    "2_shared": ("d0-p1",),
+    "nobody": (),
+}
+"""The Southbound has a group's ports on a datapath under the datapath's key and the group's name."""
 
 
 class Everywhere:
@@ -56,7 +72,7 @@ class Oracle:
 
     def write(self, datapaths: Sequence[str]) -> TraceDaemon:
         """Replace everything by the flows; every datapath has the ports p1, p2, p3, prefixed with its name."""
-        tables = ("Logical_Flow", "Port_Binding", "Multicast_Group", "Datapath_Binding", "MAC_Binding")
+        tables = ("Logical_Flow", "Port_Binding", "Multicast_Group", "Datapath_Binding", "Address_Set", "Port_Group")
         operations: list[dict[str, object]] = [{"op": "delete", "table": table, "where": []} for table in tables]
         for key, name in enumerate(datapaths, 1):
             row = {"tunnel_key": key, "external_ids": ["map", [["name", name]]]}
@@ -69,6 +85,12 @@ class Oracle:
             ids = ["map", [["stage-name", f"t{table}"]]]
             row = {**place, "priority": priority, "match": match, "actions": actions, "external_ids": ids}
             operations.append({"op": "insert", "table": "Logical_Flow", "row": row})
+        for name, addresses in ADDRESS_SETS.items():
+            row = {"name": name, "addresses": ["set", list(addresses)]}
+            operations.append({"op": "insert", "table": "Address_Set", "row": row})
+        for name, ports in PORT_GROUPS.items():
+            row = {"name": name, "ports": ["set", list(ports)]}
+            operations.append({"op": "insert", "table": "Port_Group", "row": row})
         self.sandbox.transact(operations, SB)
         return self.sandbox.tracer()
 
@@ -145,6 +167,45 @@ def test_matches_hold_for_the_same_packets(oracle: Oracle, tmp_path: Path) -> No
                 held += expected
     assert judged > 30_000
     assert 0.1 < held / judged < 0.9
+
+
+SET_MATCHES = """
+ip4.src == $v4 | ip4.src != $v4 | !(ip4.src == $v4) | ip4.src == {$v4, 10.0.0.2} | ip4.dst != {10.0.0.2, $v4} | ip4.src == $empty
+ip4.src != $empty | !(ip4.src == $empty) | ip4.src == {$empty, 10.0.0.1} | ip6.src == $v6 | ip6.dst != $v6 | ip6.src == $v4
+eth.src == $macs || eth.dst == $macs | eth.src != $macs | $v4 == ip4.src | reg0 == $v4 | ip4.src == $v6 | ip4.src == $unknown
+inport == @mine | !(inport != @mine) | inport == {"p1", @mine} | inport == @shared | inport == @nobody | inport != @mine
+inport == @unknown | ip4.src == @mine | inport == $v4
+"""
+
+
+def test_sets_hold_for_the_same_packets(oracle: Oracle, tmp_path: Path) -> None:
+    texts = [text for line in SET_MATCHES.strip().splitlines() for text in line.split(" | ")]
+    assert len(texts) < TABLES
+    oracle.flows = [("d0", table, 100, _on("d0", text), PASS) for table, text in enumerate(texts)]
+    oracle.flows += [("d0", table, 1, "1", "next;") for table in range(TABLES)]
+    tracer = oracle.write(["d0"])
+    refused = oracle.refused(tmp_path / "trace.log", rnd.packet(Random(1), "d0-p1"))
+    sets = Sets(ADDRESS_SETS, PORT_GROUPS, datapath_key=1)
+    rng = Random(SEED + 2)
+    packets = [rnd.packet(rng, rng.choice(("d0-p1", "d0-p2", "d0-p3"))) for _ in range(150)]
+    steps = [_steps(tracer.trace("d0", rnd.microflow(packet))) for packet in packets]
+    held = 0
+    for table, text in enumerate(texts):
+        try:
+            tree = parse_match(_on("d0", text))
+            matcher = prepare(tree, sets).matcher()
+        except YtwinError:
+            assert _on("d0", text) in refused, text
+            continue
+        assert _on("d0", text) not in refused, (text, refused[_on("d0", text)])
+        for packet, step in zip(packets, steps, strict=True):
+            assert step[table] == matcher(packet, EVERYWHERE) == evaluate(tree, packet, EVERYWHERE, sets), (
+                text,
+                packet,
+            )
+            held += step[table]
+    assert held > 200
+    assert len(refused) == 6
 
 
 def _fields_of(packet: PacketState) -> list[str]:
