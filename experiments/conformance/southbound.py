@@ -135,7 +135,7 @@ def _others(southbound: Southbound) -> set[str]:
 def _port(port: PortBinding) -> str:
     options = sorted(item for item in port.options.items() if item[0] != TUNNEL_KEY)
     addresses = f"{list(port.mac)} {list(port.port_security)}"
-    return (
-        f"port {port.name} {_where([port.datapath])} {port.type!r} {addresses} {options} "
-        f"{list(port.gateway_chassis)} key {port.tunnel_key}"
-    )
+    # nobody can ask for the key of a chassisredirect port, and no flow has it in it
+    key = "" if port.type == "chassisredirect" else f" key {port.tunnel_key}"
+    where = _where([port.datapath])
+    return f"port {port.name} {where} {port.type!r} {addresses} {options} {list(port.gateway_chassis)}{key}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from copy import deepcopy
 from functools import cache
 from importlib.resources import files
 from random import Random
@@ -215,12 +216,14 @@ def _change(random: Random, tree: Any) -> None:
     container, key = random.choice(places)
     kind = random.randrange(8)
     if kind <= 2:
-        container[key] = random.choice(VALUES)
+        container[key] = deepcopy(random.choice(VALUES))
     elif kind == 3:
         del container[key]
     elif kind == 4:
         other, other_key = random.choice(places)
-        container[key] = json.loads(json.dumps(other.get(other_key) if isinstance(other, dict) else None, default=str))
+        container[key] = (
+            other[other_key] if not isinstance(other[other_key], dict | list) else deepcopy(random.choice(VALUES))
+        )
     elif kind == 5 and isinstance(container, dict):
         renamed = f"{key}{random.choice(('s', '_', 'X'))}" if random.random() < 0.5 else random.choice(TOKENS)
         container[renamed] = container.pop(key)
