@@ -80,7 +80,7 @@ class Run:
                 table = entry.then
                 continue
             if not entry.rest:
-                self.drop(flight, _drop_reason(entry.flow))
+                self.drop(flight, _drop_reason(flight, entry.flow))
                 return
             following = self._actions(entry.rest, flight, pipeline, table)
             if following is None:
@@ -129,7 +129,7 @@ class Run:
         if not acted:
             flow = mark.flow if mark is not None else None
             learns = any(type(a) is act.CommitLbAff for a in actions)
-            self.drop(flight, _drop_reason(flow), learned_affinity=learns)
+            self.drop(flight, _drop_reason(flight, flow), learned_affinity=learns)
         return None
 
     def drop(self, flight: Flight, reason: str, *, learned_affinity: bool = False) -> None:
@@ -224,10 +224,11 @@ _RECIRCULATING = frozenset({act.CtNext, act.CtNat, act.CtLb, act.Select})
 _LEAVING = frozenset({act.Output, act.Next, act.Nested})
 
 
-def _drop_reason(flow: LogicalFlow | None) -> str:
+def _drop_reason(flight: Flight, flow: LogicalFlow | None) -> str:
+    place = f"{flight.datapath.kind} {flight.datapath.name} on {flight.chassis}"
     if flow is None:
-        return "no flow matches"
-    return f"dropped by {flow}" + (f", from {flow.source}" if flow.source else "")
+        return f"{place}: no flow matches"
+    return f"{place}: dropped by {flow}" + (f", from {flow.source}" if flow.source else "")
 
 
 def _asked_for(action: act.Nested, state: PacketState, arp: bool) -> int:
