@@ -128,6 +128,8 @@ CASES: dict[str, Callable[[], list[Row]]] = {
         LogicalSwitchPort('quo"te', "s", "", ("0a:00:00:00:00:01 10.0.0.5",)),
         LogicalSwitchPort("back\\slash", "s", "", ("unknown",)),
         LogicalSwitchPort("ns/name_x.y z", "s", "", ("unknown",)),
+        LogicalSwitchPort("Zürich/端口", "s", "", ("unknown",)),
+        LogicalSwitchPort("tab\tnewline\nbell\a", "s", "", ("unknown",)),
     ],
     "router port": lambda: [LogicalSwitch("s"), LogicalRouter("r"), *link("r", "s", 1, "10.0.0.1/24", "fd00::1/64")],
     "router port and vif": lambda: [

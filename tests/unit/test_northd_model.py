@@ -107,7 +107,6 @@ def test_requested_tunnel_keys_come_first() -> None:
         ([S, LogicalSwitchPort("p", "s", addresses=("dynamic",))], "dynamic"),
         ([S, LogicalSwitchPort("p", "s", addresses=("0a:00:00:00:00:01 dynamic",))], "dynamic"),
         ([S, LogicalSwitchPort("p", "s", options=frozendict(arp_proxy="10.0.0.1"))], "arp_proxy"),
-        ([S, LogicalSwitchPort("line\nbreak", "s")], "control characters"),
         ([LogicalSwitch("s", other_config=frozendict(mcast_snoop="true"))], "mcast_snoop"),
     ],
 )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ytwin.core.errors import Unsupported
 from ytwin.northbound.rows import LoadBalancer
 from ytwin.northd.addresses import Addresses, Endpoint, Net, parse_endpoint
+from ytwin.northd.names import quote
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +193,6 @@ def empty_event(lb: Balancer, vip: Vip) -> tuple[str, str]:
         match += f" && {lb.protocol}.dst == {vip.port}"
     actions = (
         f'trigger_event(event = "empty_lb_backends", vip = "{vip.text}", '
-        f'protocol = "{lb.protocol}", load_balancer = "{lb.row.name}");'
+        f'protocol = "{lb.protocol}", load_balancer = {quote(lb.row.name)});'
     )
     return match, actions

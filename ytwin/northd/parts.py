@@ -17,6 +17,7 @@ from ytwin.northbound.rows import (
 from ytwin.northd.addresses import Addresses, parse_addresses, router_addresses
 from ytwin.northd.collect import Group
 from ytwin.northd.datapaths import Router, RouterPort, Switch, SwitchPort
+from ytwin.northd.names import quote
 
 _SWITCH_UNSUPPORTED = ("mcast_snoop", "interconn-ts", "vlan-passthru")
 _SWITCH_PORT_UNSUPPORTED = (
@@ -65,14 +66,6 @@ def router_port(
         tunnel_key=int(key),
         cr_tunnel_key=int(redirect_key) if dgp else 0,
     )
-
-
-def quote(name: str) -> str:
-    """A name as a string of OVN's expression language (JSON string)."""
-    text = name.replace("\\", "\\\\").replace('"', '\\"')
-    if any(ord(c) < 0x20 for c in text):
-        raise Unsupported(f"name {name!r}: control characters in names are not modelled")
-    return f'"{text}"'
 
 
 def switch_port(row: LogicalSwitchPort, where: Group, key: str, peer: RouterPort | None) -> SwitchPort:
