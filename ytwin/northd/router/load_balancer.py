@@ -60,10 +60,16 @@ def _sites(*sites: Site) -> tuple[Site, ...]:
     return sites
 
 
-def balancer_flows(balancer: Balancer, sites: tuple[Site, ...], event: bool) -> tuple[LogicalFlow, ...]:
-    """All flows of one load balancer on the routers of `sites`; `event`: controller events are on for all load balancers."""
+def balancers_flows(sites: tuple[Site, ...], event: bool, *balancers: Balancer) -> tuple[LogicalFlow, ...]:
+    """All flows of load balancers on the routers of `sites`; `event`: controller events are on for all load balancers."""
     flows = Flows()
     everywhere = group_of(datapath for site in sites for datapath in site.where)
+    for balancer in balancers:
+        _flows(flows, balancer, sites, everywhere, event)
+    return flows.done()
+
+
+def _flows(flows: Flows, balancer: Balancer, sites: tuple[Site, ...], everywhere: Group, event: bool) -> None:
     for vip in balancer.vips:
         if wants_event(balancer, vip, event):
             flows.add(everywhere, Stage.LR_IN_DNAT, 130, *empty_event(balancer, vip), balancer.source)
@@ -77,7 +83,6 @@ def balancer_flows(balancer: Balancer, sites: tuple[Site, ...], event: bool) -> 
                 _affinity_flows(flows, balancer, vip, treatment, where)
     if balancer.skip_snat:
         flows.add(everywhere, Stage.LR_OUT_SNAT, 120, "flags.skip_snat_for_lb == 1 && ip", "next;")
-    return flows.done()
 
 
 def new_connection_match(balancer: Balancer, vip: Vip) -> str:

@@ -8,7 +8,7 @@ from ytwin.logical.southbound import LogicalFlow
 from ytwin.northd.addresses import Addresses, parse_net
 from ytwin.northd.balancers import VipSet, flag
 from ytwin.northd.collect import Flows
-from ytwin.northd.model import Model, Router, RouterPort, Switch, SwitchPort
+from ytwin.northd.datapaths import Model, Router, RouterPort, Switch, SwitchPort
 from ytwin.northd.router import registers as reg
 from ytwin.northd.router.ip_input import one_or_set
 from ytwin.northd.router.routing import connected_route

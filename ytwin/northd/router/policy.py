@@ -34,7 +34,7 @@ def _mark(policy: RouterPolicy) -> str:
 def _way(router: RouterView, nexthop: str) -> str | None:
     """The actions that send a packet to `nexthop`, or None if no port of the router is on its network."""
     version = 4 if "." in nexthop else 6
-    port, source_ip = router.port_towards(nexthop)
+    port, source_ip = router.port_set.port_towards(nexthop)
     if port is None:
         return None
     return (

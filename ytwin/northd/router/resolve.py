@@ -40,8 +40,8 @@ def arp_request_flows(router: RouterView) -> Iterator[Flow]:
     """ARP_REQUEST: ask for an unresolved next hop. IPv6 static next hops are asked for at their solicited-node address."""
     stage = Stage.LR_IN_ARP_REQUEST
     unknown = "eth.dst == 00:00:00:00:00:00"
-    for row in router.static_routes:
-        parsed = parse_net(row.nexthop) if ":" in row.nexthop else None
+    for row in {row.nexthop: row for row in reversed(router.static_routes) if ":" in row.nexthop}.values():
+        parsed = parse_net(row.nexthop)
         if parsed is None or parsed[0] != 6 or parsed[1].plen != 128:
             continue
         hop = net6(parsed[1].value, 128)

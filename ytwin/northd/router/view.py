@@ -15,7 +15,7 @@ from ytwin.northbound.rows import RouterPolicy, StaticRoute
 from ytwin.northd.addresses import Net, parse_ip, parse_net
 from ytwin.northd.balancers import VipSet, flag
 from ytwin.northd.collect import Group
-from ytwin.northd.model import Model, Router, RouterPort
+from ytwin.northd.datapaths import Model, Router, RouterPort
 
 NO_PEER, PEER, PEER_LOCALNET = "none", "plain", "localnet"
 """What a port is connected to: nothing, a switch, a switch with a localnet port."""
@@ -53,12 +53,45 @@ class PortView:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class PortSet:
+    """A router's ports as far as routes and policies ask for them; the same object while they stay the same."""
+
+    ports: tuple[PortView, ...]
+    foreign: frozenset[str]
+    """Names of other routers' ports that static routes of this router name as their output port."""
+
+    def port_towards(self, nexthop: str) -> tuple[PortView | None, str]:
+        """The first port with a network that holds `nexthop` (plain address text), and its address there."""
+        parsed = parse_ip(nexthop)
+        if parsed is not None and (parsed[0] == 4) == ("." in nexthop):
+            for port in self.ports:
+                source_ip = port.source_ip(*parsed)
+                if source_ip:
+                    return port, source_ip
+        return None, ""
+
+    def route_port(self, row: StaticRoute, version: int) -> tuple[PortView | None, str]:
+        """Port and source address of a static route: `output_port` if it is given, else the port on the next hop's network."""
+        if not row.output_port:
+            return self.port_towards(row.nexthop)
+        if row.output_port in self.foreign:
+            raise Unsupported(f"{row.key}: output_port {row.output_port} belongs to another router")
+        for port in self.ports:
+            if port.name == row.output_port:
+                parsed = parse_ip(row.nexthop)
+                source_ip = port.source_ip(*parsed) if parsed is not None else ""
+                source_ip = source_ip or port.first_ip(version)
+                return (port, source_ip) if source_ip else (None, "")
+        return None, ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class RouterView:
     """A router. Everything that one of its base flows may depend on is in here."""
 
     name: str
     where: Group
-    ports: tuple[PortView, ...]
+    port_set: PortSet
     gateway_ports: tuple[PortView, ...]
     """Distributed gateway ports; load balancers use the first only."""
     options: Mapping[str, str]
@@ -75,8 +108,11 @@ class RouterView:
     dnat_force_snat: tuple[tuple[int, str], ...]
     """(family, address), at most one of each family."""
     lb_force_snat: tuple[tuple[int, str], ...]
-    foreign_ports: frozenset[str]
-    """Names of other routers' ports that static routes of this router name as their output port."""
+
+    @property
+    def ports(self) -> tuple[PortView, ...]:
+        """All ports."""
+        return self.port_set.ports
 
     def is_translated(self, ip: str) -> bool:
         """Whether traffic to this own address may be translated instead of ending here (VIP, or address of forced SNAT)."""
@@ -89,30 +125,6 @@ class RouterView:
     def vip_address_set(self, version: int) -> str:
         """Name of the Address_Set with those VIPs."""
         return f"_rtr_lb_{self.tunnel_key}_ip{version}"
-
-    def port_towards(self, nexthop: str) -> tuple[PortView | None, str]:
-        """The first port with a network that holds `nexthop` (plain address text), and its address there."""
-        parsed = parse_ip(nexthop)
-        if parsed is not None and (parsed[0] == 4) == ("." in nexthop):
-            for port in self.ports:
-                source_ip = port.source_ip(*parsed)
-                if source_ip:
-                    return port, source_ip
-        return None, ""
-
-    def route_port(self, row: StaticRoute, version: int) -> tuple[PortView | None, str]:
-        """Port and source address of a static route: `output_port` if it is given, else the port on the next hop's network."""
-        if not row.output_port:
-            return self.port_towards(row.nexthop)
-        if row.output_port in self.foreign_ports:
-            raise Unsupported(f"{row.key}: output_port {row.output_port} belongs to another router")
-        for port in self.ports:
-            if port.name == row.output_port:
-                parsed = parse_ip(row.nexthop)
-                source_ip = port.source_ip(*parsed) if parsed is not None else ""
-                source_ip = source_ip or port.first_ip(version)
-                return (port, source_ip) if source_ip else (None, "")
-        return None, ""
 
 
 def _forced(router: Router, name: str) -> tuple[tuple[int, str], ...]:
@@ -153,22 +165,20 @@ def _port_view(port: RouterPort, peer: str) -> PortView:
 
 def _router_view(
     router: Router,
-    peers: tuple[str, ...],
+    port_set: PortSet,
     reachable: tuple[bool, bool],
     own_vips: tuple[str, ...],
-    foreign: tuple[str, ...],
 ) -> RouterView:
     options = router.row.options
     for name in _UNSUPPORTED_ROUTER:
         if flag(options, name):
             raise Unsupported(f"{router.source}: option {name} is not modelled")
-    ports = tuple(_port_view(port, peer) for port, peer in zip(router.ports, peers, strict=True))
     router_ip = router.is_gateway and options.get("lb_force_snat_ip") == "router_ip"
     return RouterView(
         name=router.row.name,
         where=router.where,
-        ports=ports,
-        gateway_ports=tuple(port for port in ports if port.cr_key),
+        port_set=port_set,
+        gateway_ports=tuple(port for port in port_set.ports if port.cr_key),
         options=options,
         static_routes=router.routes,
         policies=router.policies,
@@ -180,8 +190,11 @@ def _router_view(
         force_snat_router_ip=router_ip,
         dnat_force_snat=_forced(router, "dnat_force_snat_ip"),
         lb_force_snat=() if router_ip else _forced(router, "lb_force_snat_ip"),
-        foreign_ports=frozenset(foreign),
     )
+
+
+def _port_set(foreign: tuple[str, ...], *ports: PortView) -> PortSet:
+    return PortSet(ports, frozenset(foreign))
 
 
 def _strings(model: Model, items: list[str]) -> tuple[str, ...]:
@@ -214,12 +227,12 @@ def router_view(model: Model, router: Router) -> RouterView:
     foreign = {
         r.output_port for r in router.routes if r.output_port in model.router_ports and r.output_port not in names
     }
+    ports = [model.memo.call(_port_view, port, _peer_kind(model, port)) for port in router.ports]
     view: RouterView = model.memo.call(
         _router_view,
         router,
-        _strings(model, [_peer_kind(model, port) for port in router.ports]),
+        model.memo.call(_port_set, _strings(model, sorted(foreign)), *ports),
         model.memo.call(_pair, bool(vips.v4_reachable), bool(vips.v6_reachable)),
         _strings(model, sorted(every.intersection(own))),
-        _strings(model, sorted(foreign)),
     )
     return view
