@@ -93,7 +93,7 @@ def main() -> int:
         "--only", type=int, default=None, metavar="INDEX", help="this topology alone; --packets are all its own"
     )
     arguments = parser.parse_args()
-    console = Console()
+    console = Console(emoji=False)  # an IPv6 address is no emoji
     reason = why_no_reference()
     if reason:
         console.print(f"real OVN cannot be asked: {reason}", markup=False)

@@ -35,10 +35,12 @@ STATES = (
     ("trk", 2),
 )
 """Conntrack states that both are told to find, with weights."""
-_BATCH = 600
+_BATCH = 1500
 """States that one daemon is given."""
-_AHEAD = 40
-"""More states than one trace uses up."""
+_ENOUGH = 400
+"""More states than one trace uses up, even in a routing loop until the TTL ends."""
+_MOSTLY = 24
+"""More states than nearly every trace uses up: tried first, because it is quicker."""
 _WAYS = 256
 """Combinations of backends tried for one packet."""
 _MINIMAL = "# Minimal trace.\n"
@@ -77,10 +79,10 @@ class Judge:
 
     def judge(self, packet: Packet) -> Verdict:
         """Compare one packet."""
-        if self._daemon is None or len(self._states) < _AHEAD:
+        if self._daemon is None or len(self._states) < _ENOUGH:
             self._renew()
         assert self._daemon is not None
-        ahead = self._states[:_AHEAD]
+        ahead = self._states[:_ENOUGH]
         try:
             answer = self._daemon.trace("", packet.microflow, ["--detailed", "--minimal"])
         except RpcError as error:
@@ -115,7 +117,9 @@ class Judge:
             if not pending:
                 return
             chosen = pending.pop()
-            trace = self._ours.trace(packet.state, ct=ahead, backends=chosen)
+            trace = self._ours.trace(packet.state, ct=ahead[:_MOSTLY], backends=chosen)
+            if _DEFAULT in trace.text:
+                trace = self._ours.trace(packet.state, ct=ahead, backends=chosen)
             self._chosen = chosen
             yield trace
             if not trace.unjudged and (trace.text, trace.minimal) == real:
