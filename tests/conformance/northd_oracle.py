@@ -18,7 +18,7 @@ from frozendict import frozendict
 from deployer.ovsdb_json import encode_map, insert_all
 from deployer.sandbox import SB, OvnSandbox
 from ytwin.core.memo import Memo
-from ytwin.logical.southbound import LogicalFlow, Southbound
+from ytwin.logical.southbound import Southbound
 from ytwin.northbound.rows import (
     LogicalRouter,
     LogicalRouterPort,
@@ -30,6 +30,7 @@ from ytwin.northbound.rows import (
 )
 from ytwin.northd import northd
 from ytwin.northd.model import Model, resolve
+from ytwin.northd.names import quote
 
 TUNNEL_KEY = "requested-tnl-key"
 _MONITOR_MAC = "0a:00:00:00:fe:fe"
@@ -120,7 +121,7 @@ def real_lines(ovn: OvnSandbox, uuids: dict[str, RowKey]) -> Lines:
     lines: Lines = {}
     for row in _select(ovn, "Logical_Flow"):
         ids = dict(row["external_ids"][1])
-        actions = _UUID.sub(lambda m: uuids[m[0]].name if m[0] in uuids else m[0], row["actions"])
+        actions = _UUID.sub(lambda m: quote(uuids[m[0]].name)[1:-1] if m[0] in uuids else m[0], row["actions"])
         datapaths = where(row, "logical_datapath", "logical_dp_group")
         head = f"{ids['stage-name']} {row['pipeline']} {row['table_id']} {row['priority']}"
         match = _ROUTABLE.sub(lambda m: ", ".join(sorted(m[0].split(", "))), row["match"])
@@ -204,9 +205,5 @@ def differences(real: Lines, ours: Lines) -> Iterator[str]:
 
 def compare(ovn: OvnSandbox, nb: Northbound) -> list[str]:
     """All differences between the real northd's Southbound for `nb` and ours; empty when there is none."""
-    return list(differences(real_lines(ovn, load(ovn, nb)), our_lines(northd(nb))))
-
-
-def flows_of(sb: Southbound, stage: str) -> list[LogicalFlow]:
-    """Flows of one stage, for tests of single rules."""
-    return [flow for flow in sb.flows if flow.stage == stage]
+    ours = our_lines(northd(nb), nb.options.get("svc_monitor_mac", _MONITOR_MAC))
+    return list(differences(real_lines(ovn, load(ovn, nb)), ours))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 from frozendict import frozendict
-from northd_oracle import compare
+from northd_oracle import compare, our_lines
 
 from deployer.sandbox import OvnSandbox
 from ytwin.northbound.rows import (
@@ -21,6 +22,7 @@ from ytwin.northbound.rows import (
     Row,
     Strings,
 )
+from ytwin.northd import northd
 
 pytestmark = pytest.mark.ovn
 
@@ -112,6 +114,21 @@ CASES: dict[str, Callable[[], list[Row]]] = {
         LogicalSwitch("s"),
         vif("s", 1, "0a:00:00:00:00:01 FD00:0::5 10.0.0.5/24", "0a:00:00:00:00:02 10.0.0.6 fd00::6 fd00::7"),
     ],
+    "addresses in odd forms": lambda: [
+        LogicalSwitch("s"),
+        vif("s", 1, "a:b:c:d:e:f 10.0.0.1"),
+        vif("s", 2, "0a0b0c0d0e0f 10.0.0.2"),
+        vif("s", 3, "0a:00:00:00:00:03  10.0.0.3 "),
+        vif("s", 4, "0a:00:00:00:00:04 10.0.0.4,10.0.0.5"),
+        vif("s", 5, "0a:00:00:00:00:05 10.0.0.0/24 10.0.1.1/255.255.255.0 10.0.2.1/255.0.255.0 10.0.3.1"),
+        vif("s", 6, "0a:00:00:00:00:06 fd00::1x fd00::2"),
+        vif("s", 7, "0a:00:00:00:00:07", "0a:00:00:00:00:07 10.0.0.7"),
+        vif("s", 8, "0a:00:00:00:00:07 10.0.0.7"),
+    ],
+    "options that change nothing": lambda: [
+        LogicalSwitch("s", other_config=frozendict({"subnet": "10.0.0.0/24", "exclude_ips": "10.0.0.1"})),
+        LogicalSwitchPort("p", "s", options=frozendict({"requested-chassis": "c1", "unheard": "of"})),
+    ],
     "mac only": lambda: [LogicalSwitch("s"), vif("s", 1, "0a:00:00:00:00:01")],
     "unknown": lambda: [
         LogicalSwitch("s"),
@@ -201,6 +218,11 @@ CASES: dict[str, Callable[[], list[Row]]] = {
     "lb empty, event and reject": lambda: balanced(lb(EMPTY4, event="true", reject="true")),
     "lb event=false": lambda: balanced(lb(EMPTY4, event="false", reject="False")),
     "lb affinity": lambda: balanced(lb(V4, V6, BARE4, BARE6, EMPTY4, affinity_timeout="10800")),
+    "lb of odd name, event": lambda: [LogicalSwitch("s", ('a"b\\',)), replace(lb(EMPTY4, event="true"), name='a"b\\')],
+    "lb of mapped addresses": lambda: balanced(
+        lb(("[::ffff:10.0.0.1]:80", "10.0.0.2:80"), ("[::10.0.0.1]:80", "[::1]:80"))
+    ),
+    "lb with blanks": lambda: balanced(lb((" 10.96.0.1:80", "10.0.0.2:80"), ("10.96.0.2:80", " 10.0.0.2:80"), V4)),
     "lb affinity too long": lambda: balanced(lb(V4, protocol="udp", affinity_timeout="70000")),
     "lb affinity zero": lambda: balanced(lb(V4, affinity_timeout="0")),
     "lb hairpin option": lambda: balanced(lb(V4, hairpin_snat_ip="10.0.0.9")),
@@ -247,7 +269,12 @@ def test_same_southbound(ovn: OvnSandbox, name: str) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"use_ct_inv_match": "false"}, {"controller_event": "true"}, {"install_ls_lb_from_router": "true"}],
+    [
+        {"use_ct_inv_match": "false"},
+        {"controller_event": "true"},
+        {"install_ls_lb_from_router": "true"},
+        {"svc_monitor_mac": "0a:00:00:00:00:77"},
+    ],
     ids=str,
 )
 def test_global_options(ovn: OvnSandbox, options: dict[str, str]) -> None:
@@ -264,16 +291,8 @@ def test_a_difference_is_seen(ovn: OvnSandbox, monkeypatch: pytest.MonkeyPatch) 
     """The comparison itself: northd told another Northbound must not pass."""
     rows = balanced(lb(V4))
     other = Northbound.of(balanced(lb(V4, V6)))
-    monkeypatch.setattr("northd_oracle.our_lines", _lines_of(other))
+    lines = our_lines(northd(other))
+    monkeypatch.setattr("northd_oracle.our_lines", lambda *_: lines)
     found = compare(ovn, Northbound.of(rows))
     assert any(line.startswith("+ flow") and "fd96::1" in line for line in found)
     assert any(line.startswith("- balancer") for line in found)
-
-
-def _lines_of(nb: Northbound) -> Callable[[object], dict[str, str]]:
-    from northd_oracle import our_lines  # noqa: PLC0415 - the unpatched one
-
-    from ytwin.northd import northd  # noqa: PLC0415
-
-    lines = our_lines(northd(nb))
-    return lambda _sb: lines

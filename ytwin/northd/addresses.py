@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 
+_NET_LIKE = re.compile(r"[0-9a-fA-F.:]+(?:/[0-9.]+)?")
+"""The longest beginning of a word that could be an address with prefix."""
 _MAC = re.compile(r"[0-9a-fA-F]{1,2}(?::[0-9a-fA-F]{1,2}){5}")
 
 
@@ -126,7 +128,7 @@ def link_local(mac: str) -> int:
 
 
 def parse_addresses(text: str) -> Addresses | None:
-    """ "MAC [IP ...]"; None without a MAC. What follows the first word that is no address is left out, as northd does."""
+    """ "MAC [IP ...]"; None without a MAC. Reading ends, as in northd, at the first thing that is no address."""
     words = text.split()
     mac = parse_mac(words[0]) if words else None
     if mac is None:
@@ -134,10 +136,13 @@ def parse_addresses(text: str) -> Addresses | None:
     v4: list[Net] = []
     v6: list[Net] = []
     for word in words[1:]:
-        parsed = parse_net(word)
-        if parsed is None:
+        start = _NET_LIKE.match(word)
+        parsed = parse_net(start[0]) if start is not None else None
+        if parsed is None or start is None:
             break
         (v4 if parsed[0] == 4 else v6).append(parsed[1])
+        if start[0] != word:
+            break
     return Addresses(mac, tuple(v4), tuple(v6))
 
 
