@@ -147,9 +147,7 @@ def _read_object(spot: _Spot, parsed: Parsed) -> None:
     try:
         resource = kind.model_validate(pruned)
     except ValidationError as error:
-        # A list counts as too short also when its items are wrong; those have their own problems.
-        details = error.errors(include_url=False)
-        parsed.problems += (_explain(spot, kind, d) for d in details if d["type"] != "too_short" or not d["input"])
+        parsed.problems += _explain_all(spot, kind, error.errors(include_url=False))
     identity = _identity(kind, pruned)
     if identity is None:
         parsed.whole = False
@@ -264,6 +262,17 @@ _BOUNDS = {
     "less_than_equal": ("le", "at most"),
     "greater_than": ("gt", "more than"),
 }
+
+
+def _explain_all(spot: _Spot, kind: type[Resource], errors: list[ErrorDetails]) -> list[Problem]:
+    """One problem per place: of the alternatives of a field, what the first one says."""
+    first: dict[str, Problem] = {}
+    for error in errors:
+        # A list counts as too short also when its items are wrong; those have their own problems.
+        if error["type"] != "too_short" or not error["input"]:
+            problem = _explain(spot, kind, error)
+            first.setdefault(problem.where.path, problem)
+    return list(first.values())
 
 
 def _explain(spot: _Spot, kind: type[Resource], error: ErrorDetails) -> Problem:

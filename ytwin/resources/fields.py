@@ -115,7 +115,7 @@ def is_accepted(kind: type[Model], name: str) -> bool:
     """Whether a field that the twin does not read may stand in a block of this kind."""
     if name in IGNORED.get(kind, ()) or (name == "status" and issubclass(kind, Resource)):
         return True
-    return kind in ANYTHING and not (kind in SPELLING_MATTERS and nearest(name, fields_of(kind), 0.85))
+    return kind in ANYTHING and not (kind in SPELLING_MATTERS and nearest(name, fields_of(kind), 0.8))
 
 
 def known_names(kind: type[Model]) -> list[str]:
