@@ -22,8 +22,9 @@ from ytwin.northbound.nbctl import nbctl_script
 from ytwin.northbound.review import review
 from ytwin.resources.codec import dump, to_dict
 from ytwin.trace import Tracer
+from ytwin.trace.jsonform import conversation_to_json
 from ytwin.trace.picture import picture as draw_picture
-from ytwin.trace.render import conversation_to_json, render_conversation
+from ytwin.trace.render import render_conversation
 from ytwin.trace.types import Verdict
 from ytwin.verify.report import Cell, Report, Severity
 
