@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from random import Random
 
+from controllers_cases import gateway, meta, pod, service, subnet, vpc
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,11 +14,15 @@ from ytwin.core.memo import Memo
 from ytwin.core.plan import apply, diff
 from ytwin.generate import generate
 from ytwin.resources.model import (
+    ClusterNetwork,
+    ClusterNetworkSpec,
     Endpoints,
+    Metadata,
     NetworkProbe,
     NetworkProbeStatus,
     Resource,
     Service,
+    ServiceSpec,
     YusurService,
     YusurServiceStatus,
 )
@@ -188,6 +193,39 @@ def _changed(order: Random, world: Snapshot, done: Snapshot, pending: list[Yusur
     if step == 4 and children:
         return world.changed([], order.sample(children, order.randint(1, len(children))))
     return Snapshot.of(done.objects.values()) if step == 5 else world
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 9)), max_size=14))
+def test_a_memo_never_changes_the_result_where_addresses_are_scarce(steps: list[tuple[int, int]]) -> None:
+    """Fourteen ClusterIPs and eight EIPs for up to ten Services: nearly every choice meets another."""
+    memo = Memo()
+    world = done = Snapshot.of(
+        [_cluster("10.96.0.0/28"), vpc(), subnet(), pod("web1"), gateway("eipgw", "200.0.0.0/29")]
+    )
+    for action, number in steps:
+        name = f"s{number}"
+        if action <= 2:
+            kind = "LoadBalancer" if number < 6 else "ClusterIP"
+            world = world.with_objects([service(name, type=kind)])
+        elif action == 3:
+            world = world.changed([], [ObjectId(YusurService.KIND, "default", name)])
+        elif action == 4:
+            world = done
+        elif action == 5:
+            world = world.with_tables({kind: done.table(kind) for kind in CHILDREN})
+        elif action == 6:
+            world = world.with_objects([_cluster(("10.96.0.0/28", "10.97.0.0/28")[number % 2])])
+        elif all(s.status.cluster_ip != f"10.96.0.{number + 1}" for s in done.all(YusurService)):
+            told = Service(metadata=meta(name), spec=ServiceSpec(clusterIP=f"10.96.0.{number + 1}"))
+            world = world.with_objects([service(name), told])
+        done = reconcile(world, memo)
+        memo.advance()
+        assert done == reconcile(world)
+
+
+def _cluster(service_cidr: str) -> ClusterNetwork:
+    return ClusterNetwork(metadata=Metadata(name="cluster"), spec=ClusterNetworkSpec(service_cidr=service_cidr))
 
 
 def test_a_memo_makes_nothing_twice() -> None:

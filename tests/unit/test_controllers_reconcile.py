@@ -224,6 +224,24 @@ def test_macs_of_ipv6_only_workloads_are_unique_in_their_subnet() -> None:
     assert len({p.metadata.annotations["ovn.kubernetes.io/mac_address"] for p in done.all(Pod)}) == 50
 
 
+def test_a_derived_mac_gives_way_to_a_given_one() -> None:
+    squatter = pod("a", ip="10.1.1.9")
+    annotations = {**squatter.metadata.annotations, "ovn.kubernetes.io/mac_address": "0A:58:0a:01:01:05"}
+    squatter = squatter.model_copy(
+        update={"metadata": Metadata(name="a", namespace="default", annotations=annotations)}
+    )
+    done = run(vpc(), subnet(), squatter, pod("b", ip="10.1.1.5"))
+    macs = [p.metadata.annotations["ovn.kubernetes.io/mac_address"] for p in done.all(Pod)]
+    assert macs == ["0A:58:0a:01:01:05", "0a:58:0a:01:01:06"]
+
+
+def test_given_and_chosen_cluster_ips_share_a_small_range() -> None:
+    tiny = ClusterNetwork(metadata=Metadata(name="cluster"), spec=ClusterNetworkSpec(service_cidr="10.96.0.0/28"))
+    fixed = [service(f"fixed{i}", clusterIP=f"10.96.0.{i}") for i in range(1, 8)]
+    done = run(tiny, vpc(), subnet(), *fixed, *(service(f"open{i}") for i in range(7)))
+    assert {s.status.cluster_ip for s in done.all(YusurService)} == {f"10.96.0.{i}" for i in range(1, 15)}
+
+
 def test_an_exhausted_pool_names_every_service_that_gets_nothing() -> None:
     tiny = ClusterNetwork(metadata=Metadata(name="cluster"), spec=ClusterNetworkSpec(service_cidr="10.96.0.0/30"))
     with pytest.raises(InvalidInput) as raised:
