@@ -251,6 +251,12 @@ def test_routes_and_policies_of_a_vpc() -> None:
     }
 
 
+def test_a_policy_route_to_both_families_is_refused() -> None:
+    policy = "{priority: 30, match: ip, action: reroute, nextHopIP: '10.9.0.7,fd00:9::7'}"
+    text = f"{{apiVersion: kubeovn.io/v1, kind: Vpc, metadata: {{name: vpc9}}, spec: {{policyRoutes: [{policy}]}}}}"
+    assert "one policy per family" in refused(text)
+
+
 def test_given_join_subnet_and_given_node_address_are_kept() -> None:
     text = """
 {apiVersion: kubeovn.io/v1, kind: Subnet, metadata: {name: join},

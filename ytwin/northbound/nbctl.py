@@ -26,10 +26,10 @@ from ytwin.northbound.rows import (
     StaticRoute,
 )
 
-CHUNK_ROWS = 200
-"""Rows per transaction."""
-CHUNK_BYTES = 64_000
-"""Bytes per command line, about; Linux takes 128 KiB per argument and 2 MiB in all."""
+CHUNK_ROWS = 2000
+"""Rows per transaction. Each call of ovn-nbctl reads the whole database first, so few large ones are much faster."""
+CHUNK_BYTES = 400_000
+"""Bytes of text per command line, about; Linux takes 128 KiB per argument and, with a pointer for each, 2 MiB in all."""
 
 _HEAD = """\
 #!/bin/sh

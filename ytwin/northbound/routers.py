@@ -10,7 +10,7 @@ from ytwin.northbound.addressing import router_mac
 from ytwin.northbound.names import owned_by, router_port
 from ytwin.northbound.rows import LogicalRouter, LogicalRouterPort, RouterPolicy, StaticRoute
 from ytwin.northbound.switches import source_of, switches_of
-from ytwin.resources.addresses import canonical
+from ytwin.resources.addresses import canonical, canonical_dual, version_of
 from ytwin.resources.model import Vpc
 from ytwin.resources.snapshot import ObjectId, Snapshot, id_of
 from ytwin.resources.workload import cidrs_of, gateways_of, vpcs
@@ -66,12 +66,17 @@ def vpc_policies(snapshot: Snapshot) -> Iterator[RouterPolicy]:
                     f"{id_of(vpc)} has two policy routes of priority {policy.priority} for {policy.match}"
                 )
             seen.add((policy.priority, policy.match))
-            hops = (part.strip() for part in policy.next_hop_ip.split(",") if part.strip())
+            hops = canonical_dual(policy.next_hop_ip) if policy.action == "reroute" else ()
+            if len({version_of(hop) for hop in hops}) > 1:
+                raise Unsupported(
+                    f"{id_of(vpc)}: the policy route of priority {policy.priority} for {policy.match} has next hops of both "
+                    "families, which OVN ignores: write one policy per family"
+                )
             yield RouterPolicy(
                 router=vpc.name,
                 priority=policy.priority,
                 match=policy.match,
                 action=policy.action,
-                nexthops=tuple(map(canonical, hops)) if policy.action == "reroute" else (),
+                nexthops=hops,
                 external_ids=owned_by(id_of(vpc)),
             )
