@@ -45,9 +45,12 @@ _WAYS = 256
 """Combinations of backends tried for one packet."""
 _MINIMAL = "# Minimal trace.\n"
 _BACKENDS = re.compile(r"backends=([^;)]*)")
-_CT_LINE = re.compile(r"^ *ct_(?:next|lb|lb_mark|dnat|snat|commit_nat)\b[^;]*$", re.M)
+_CT_LINE = re.compile(r"^ *ct_(?P<nat>[ds]nat|commit_nat)?[^;]*$", re.M)
+"""A look-up: actions end with a semicolon, titles do not. NAT looks up only what is not tracked yet."""
+_FLOW_LINE = re.compile(r" *(?P<place>[ \d]\d\. \w+): (?P<match>.*), priority (?P<priority>\d+)")
 _DEFAULT = "/* default (use --ct to customize) */"
 _AT_RANDOM = "backends at random"
+_SEVERAL = "several flows"
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,10 @@ class Judge:
     def __init__(self, ovn: OvnSandbox, southbound: Southbound, random: Random) -> None:
         self._ovn = ovn
         self._ours = Imitation(southbound)
+        self._actions: dict[tuple[str, str, str], set[str]] = {}
+        for flow in southbound.flows:
+            place = f"{flow.table:2d}. {flow.stage}"
+            self._actions.setdefault((place, str(flow.priority), flow.match), set()).add(flow.actions)
         self._random = random
         self._daemon: TraceDaemon | None = None
         self._states: list[str] = []
@@ -100,7 +107,7 @@ class Judge:
             self._end_daemon()
             return Verdict(difference=f"  the twin does not know: {error}\n{_indented(real[0])}")
         ours = tried[-1]
-        if (ours.text, ours.minimal) == real and not ours.unjudged:
+        if self._agrees(ours, real):
             del self._states[: self._used(packet, ahead, ours, tuple(self._chosen))]
             return _agreed(ours)
         self._end_daemon()  # how many states it has used up is unknown now
@@ -122,16 +129,36 @@ class Judge:
                 trace = self._ours.trace(packet.state, ct=ahead, backends=chosen)
             self._chosen = chosen
             yield trace
-            if not trace.unjudged and (trace.text, trace.minimal) == real:
+            if self._agrees(trace, real):
                 return
             if _AT_RANDOM in trace.unjudged:
                 choices = _choices(trace, packet.state.is_ipv6)
                 if len(choices) > len(chosen):
                     pending += [(*chosen, backend) for backend in reversed(choices[len(chosen)])]
 
+    def _agrees(self, ours: Trace, real: tuple[str, str]) -> bool:
+        """The same lines; where flows of one priority match, any of those that do the same."""
+        if (ours.unjudged and not ours.unjudged.startswith(_SEVERAL)) or ours.minimal != real[1]:
+            return False
+        mine, theirs = ours.text.splitlines(), real[0].splitlines()
+        return len(mine) == len(theirs) and all(map(self._same_line, mine, theirs))
+
+    def _same_line(self, mine: str, theirs: str) -> bool:
+        if mine == theirs:
+            return True
+        ours, real = _FLOW_LINE.fullmatch(mine), _FLOW_LINE.fullmatch(theirs)
+        if ours is None or real is None or (ours["place"], ours["priority"]) != (real["place"], real["priority"]):
+            return False
+        here = self._actions.get((ours["place"], ours["priority"], ours["match"]), set())
+        there = self._actions.get((real["place"], real["priority"], real["match"]), set())
+        return len(here) == 1 and here == there
+
     def _used(self, packet: Packet, ahead: Sequence[str], trace: Trace, chosen: tuple[str, ...]) -> int:
         """How many conntrack states the trace used up: the fewest with which it never falls back on the default."""
-        used = len(_CT_LINE.findall(trace.text))
+        lookups = [found["nat"] for found in _CT_LINE.finditer(trace.text)]
+        used = len(lookups)
+        if not any(lookups):
+            return used
         while used and _DEFAULT not in self._ours.trace(packet.state, ct=ahead[: used - 1], backends=chosen).text:
             used -= 1
         return used
