@@ -224,6 +224,19 @@ def test_a_memo_never_changes_the_result_where_addresses_are_scarce(steps: list[
         assert done == reconcile(world)
 
 
+def test_a_memo_believes_the_services_that_come_back() -> None:
+    """YusurServices without any record of their addresses, beside the Service objects that were made for them."""
+    memo = Memo()
+    world = Snapshot.of([_cluster("10.96.0.0/28"), vpc(), subnet(), *(service(f"s{i:02}") for i in range(2, 13))])
+    made = reconcile(world, memo)
+    world = world.with_tables({kind: made.table(kind) for kind in CHILDREN})
+    for newcomer in ("s00", "s01", "s13"):
+        world = world.with_objects([service(newcomer)])
+        done = reconcile(world, memo)
+        assert done == reconcile(world)
+        assert contains(addresses(done), addresses(made))
+
+
 def _cluster(service_cidr: str) -> ClusterNetwork:
     return ClusterNetwork(metadata=Metadata(name="cluster"), spec=ClusterNetworkSpec(service_cidr=service_cidr))
 
