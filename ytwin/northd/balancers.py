@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ytwin.core.errors import Unsupported
@@ -87,10 +88,12 @@ def _usable(text: str, family: int, with_port: bool) -> bool:
     return all(b is not None and b.family == family and bool(b.port) == with_port for b in parsed)
 
 
-def flag(options: object, name: str, default: bool = False) -> bool:
+def flag(options: Mapping[str, str], name: str, default: bool = False) -> bool:
     """A boolean option as smap_get_bool() reads it: only the other value's exact word (any case) changes the default."""
-    value = str(getattr(options, "get", dict[str, str]().get)(name, "")).lower()
-    return value != "false" if default else value == "true"
+    value = options.get(name)
+    if value is None:
+        return default
+    return value.lower() != "false" if default else value.lower() == "true"
 
 
 def number(text: str | None, default: int = 0) -> int:

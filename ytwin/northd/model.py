@@ -93,7 +93,7 @@ def _by_parent(rows: Mapping[str, None], children: list[tuple[str, T]], what: st
 
 
 class _Resolver:
-    """Builds a Model step by step; each `_x` method fills the tables of the next."""
+    """Builds a Model: load balancers, then router ports, switch ports (which need their peers), switches, routers."""
 
     def __init__(self, northbound: Northbound, memo: Memo) -> None:
         self.nb = northbound
