@@ -6,6 +6,7 @@ import json
 import shlex
 
 import pytest
+from frozendict import frozendict
 from northbound_cases import (
     CLUSTER_IP,
     EVERYTHING,
@@ -33,7 +34,7 @@ from ytwin.northbound.names import (
 )
 from ytwin.northbound.nbctl import nbctl_script
 from ytwin.northbound.review import review
-from ytwin.northbound.rows import LoadBalancerGroup, LogicalRouter, LogicalSwitch
+from ytwin.northbound.rows import LoadBalancer, LoadBalancerGroup, LogicalRouter, LogicalSwitch
 from ytwin.resources.model import Endpoints
 from ytwin.resources.snapshot import ObjectId
 
@@ -157,6 +158,19 @@ def test_script_quotes_whatever_stands_in_a_row() -> None:
     script = nbctl_script(northbound_of(policy))
     words = shlex.split(script.split("fi\n", 1)[1])
     assert r'match="inport == \"a\" && ip4 # $(false)"' in words
+
+
+def test_script_stays_within_what_a_kernel_takes() -> None:
+    backends = ",".join(f"10.0.{i}.{j}:8080" for i in range(20) for j in range(50))
+    balancers = [LoadBalancer(f"ns/s{i}/tcp", frozendict({f"10.96.0.{i}:80": backends})) for i in range(100)]
+    small = [LoadBalancer(f"ns/t{i}/tcp", frozendict({f"10.97.{i // 250}.{i % 250}:80": ""})) for i in range(5000)]
+    group = LoadBalancerGroup("vpc_a", tuple(row.name for row in (*balancers, *small)))
+    script = nbctl_script(Northbound.of([group, *balancers, *small]))
+    calls = [shlex.split(call) for call in script.split("\novn-nbctl ")[1:]]
+    assert len(calls) > 5
+    assert all(len(word) < 128 * 1024 for call in calls for word in call)
+    assert all(sum(len(word) + 9 for word in call) < 1024 * 1024 for call in calls)
+    assert sum(call.count("create") for call in calls) == 5101
 
 
 # --- review -------------------------------------------------------------------------------------------------------------
