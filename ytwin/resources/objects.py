@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
-from operator import is_not
 from typing import NamedTuple
 
 from ytwin.resources.model import Resource
@@ -45,7 +44,7 @@ class Table:
 
     def changed(self, put: Mapping[ObjectId, Resource], remove: Iterable[ObjectId] = ()) -> Table:
         """This table with objects added, replaced and removed; itself if that changes nothing."""
-        remove = [key for key in remove if key in self.by_id and key not in put]
+        remove = [key for key in dict.fromkeys(remove) if key in self.by_id and key not in put]
         put = {key: value for key, value in put.items() if self.by_id.get(key) is not value}
         if not put and not remove:
             return self
@@ -72,19 +71,6 @@ class Table:
                 table.values.insert(place, value)
             table.by_id[key] = value
         return table
-
-    def differences(self, other: Table) -> set[ObjectId]:
-        """Ids whose object is not the very same one in both tables."""
-        if self is other:
-            return set()
-        if len(self) == len(other):
-            places = [i for i, differs in enumerate(map(is_not, self.values, other.values)) if differs]
-            if len(places) * 4 <= len(self):
-                return {self.keys[i] for i in places} | {other.keys[i] for i in places}
-        mine, theirs = self.by_id, other.by_id
-        found = {key for key, value in mine.items() if theirs.get(key) is not value}
-        found.update(key for key in theirs if key not in mine)
-        return found
 
 
 EMPTY_TABLE = Table({})
