@@ -5,15 +5,19 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
-import click
+from typer import Abort, BadParameter, Exit
 
 from ytwin.cli.commands import app
 from ytwin.cli.output import print_error
 from ytwin.core.errors import YtwinError
 
-EXIT_HOLDS, EXIT_FAILS, EXIT_INVALID, EXIT_INTERRUPTED = 0, 1, 2, 130
+EXIT_HOLDS, EXIT_INVALID, EXIT_INTERRUPTED = 0, 2, 130
+
+# Typer exports the leaf only, and which package its base comes from has changed between releases.
+UsageError = BadParameter.__mro__[1]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -21,19 +25,23 @@ def main(arguments: list[str] | None = None) -> int:
     args = sys.argv[1:] if arguments is None else arguments
     try:
         result = app(args, prog_name="ytwin", standalone_mode=False)
+        sys.stdout.flush()
     except YtwinError as error:
         print_error(error, "--json" in args)
         return EXIT_INVALID
-    except click.exceptions.Exit as stop:
-        return stop.exit_code
-    except click.ClickException as error:
-        error.show()
-        return EXIT_INVALID
-    except (KeyboardInterrupt, click.Abort):
+    except Exit as stop:
+        return int(stop.exit_code)
+    except (KeyboardInterrupt, Abort):
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        sys.stderr.close()
+        # The reader has what it wanted; without this the interpreter would complain when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_HOLDS
+    except Exception as error:
+        if isinstance(error, UsageError):
+            error.show()  # type: ignore[attr-defined]  # the class is known at run time only, see UsageError
+            return EXIT_INVALID
+        raise
     return result if isinstance(result, int) else EXIT_HOLDS
 
 
