@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar
 
 from ytwin.core.errors import Location, Problem
 from ytwin.resources.addresses import Address, AddressRange, Network, networks, split_dual
+from ytwin.resources.fields import nearest
 from ytwin.resources.model import Resource, Subnet
 from ytwin.resources.snapshot import ObjectId, Snapshot, id_of
 from ytwin.resources.yamltree import Path, path_text, shorten
@@ -67,6 +68,7 @@ class Report:
         self.subnets: dict[str, SubnetFacts] = {}
         """By name; filled by the network rules."""
         self.plan = Plan()
+        self._names: dict[tuple[str, str], list[str]] | None = None
 
     @cached_property
     def subnets_by_vpc(self) -> dict[str, list[SubnetFacts]]:
@@ -113,10 +115,23 @@ class Report:
         if not found:
             place = f" in namespace {namespace}" if namespace else ""
             message = f"there is no {kind.KIND} {name}{place}"
-            known = [r.name for r in self.snapshot.all(kind) if r.namespace == namespace][:8]
-            hint = f"known: {', '.join(known)}" if known else f"add a {kind.KIND} of that name"
+            known = self._known(kind, namespace)
+            meant = nearest(name, known, 0.75)
+            hint = f"did you mean {meant}?" if meant else f"add a {kind.KIND} of that name"
+            if known and not meant:
+                hint += f", or use one of {', '.join(known[:8])}"
             self.add(owner, path, UNKNOWN_REFERENCE, message, hint)
         return found
+
+    def _known(self, kind: type[Resource], namespace: str) -> list[str]:
+        """Some names that a reference could have meant; not all, so that many dangling references cost little."""
+        if self._names is None:
+            self._names = {}
+            for resource in self.snapshot.objects.values():
+                names = self._names.setdefault((resource.KIND, resource.namespace), [])
+                if len(names) < 200:
+                    names.append(resource.name)
+        return self._names.get((kind.KIND, namespace), [])
 
     def addresses(self, owner: Resource, path: Path, text: str) -> tuple[Address, ...]:
         """The addresses of "v4,v6"; problems for what is no address, and for two of one family."""
