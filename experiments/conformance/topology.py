@@ -36,16 +36,14 @@ def draw(seed: int, index: int) -> Drawn:
     """Topology `index` of the run with `seed`: small ones and larger ones, with few and many of everything."""
     random = Random(f"topology {seed} {index}")
     vpcs = random.randint(1, 4)
-    sizes = {
-        "nodes": random.randint(1, 5),
-        "vpcs": vpcs,
-        "subnets": vpcs + random.randint(0, 5),
-        "services": random.choice((0, 1, 2, 4, 6, 8, 12)),
-        "backends": random.choice((0, 1, 2, 3, 3, 5)),
-        "seed": random.randrange(1 << 32),
-    }
-    snapshot = reconcile(Snapshot.of(generate(**sizes)))
-    command = "ytwin generate " + " ".join(f"--{name} {value}" for name, value in sizes.items())
+    nodes, subnets = random.randint(1, 5), vpcs + random.randint(0, 5)
+    services, backends = random.choice((0, 1, 2, 4, 6, 8, 12)), random.choice((0, 1, 2, 3, 3, 5))
+    number = random.randrange(1 << 32)
+    snapshot = reconcile(Snapshot.of(generate(nodes, vpcs, subnets, services, backends, number)))
+    command = (
+        f"ytwin generate --nodes {nodes} --vpcs {vpcs} --subnets {subnets} --services {services} "
+        f"--backends {backends} --seed {number}"
+    )
     return Drawn(snapshot, compile_northbound(snapshot), command)
 
 
