@@ -118,9 +118,16 @@ def test_what_is_built_without_validation_is_valid(objects: tuple[Resource, ...]
 @given(topologies())
 def test_addresses_are_distinct_where_they_must_be(objects: tuple[Resource, ...]) -> None:
     done = reconcile(Snapshot.of(objects))
-    for pick in (lambda s: s.status.cluster_ip, lambda s: s.status.eip):
-        texts = [part for s in done.all(YusurService) for part in pick(s).split(",") if part]
-        assert len(texts) == len(set(texts))
+    texts = [part for s in done.all(YusurService) for part in s.status.cluster_ip.split(",") if part]
+    assert len(texts) == len(set(texts))
+    served = [  # Services may share an EIP that they were given, by ports
+        (part, p.protocol, p.port)
+        for s in done.all(YusurService)
+        for part in s.status.eip.split(",")
+        for p in s.spec.ports
+        if part
+    ]
+    assert len(served) == len(set(served))
     seats = [(w.subnet, address) for w in workloads(done) for address in (*w.addresses, w.mac)]
     assert len(seats) == len(set(seats))
 

@@ -86,7 +86,7 @@ def test_over_seeds_every_feature_appears() -> None:
             "reject",
         ),
         *("no backend", "no healthy backend", "some unhealthy", "clusterIP given", "eip given", "status given"),
-        *("Service given", "vnicIPs", "backend kinds", "default VPC", "default VPC written"),
+        *("shared EIP", "Service given", "vnicIPs", "backend kinds", "default VPC", "default VPC written"),
     }
     assert wanted - seen.keys() == set()
 
@@ -124,6 +124,8 @@ def _features(raw: Snapshot, done: Snapshot) -> set[str]:
     found.update(card.spec.type for card in raw.all(NetworkCard))
     note("some unhealthy", any(p.status.healthy is False for p in raw.all(NetworkProbe)))
     note("Service given", any(raw.all(Service)))
+    eips = [service.status.eip for service in done.all(YusurService) if service.status.eip]
+    note("shared EIP", len(eips) > len(set(eips)))
     for service in raw.all(YusurService):
         found.update(_of_service(raw, service))
         endpoints = done.get(Endpoints, service.name, service.namespace)

@@ -54,6 +54,8 @@ class Draw:
     """VPCs that share CIDRs with another: no Service may join them."""
     gateways: list[Gateway] = field(default_factory=list)
     gateway_of_vpc: dict[str, Gateway] = field(default_factory=dict)
+    eips: dict[str, list[tuple[str, set[tuple[int, str]]]]] = field(default_factory=dict)
+    """VPC -> EIPs given to its Services, each with the ports that are taken on it."""
     counters: dict[str, int] = field(default_factory=dict)
 
     def chance(self, probability: float) -> bool:

@@ -93,6 +93,8 @@ def _add(draw: Draw, name: str, members: list[str], backends: int) -> None:
     if vnics and draw.chance(0.3) and not any(isinstance(p.target_port, str) for p in ports):
         selector = {}
     cluster_ip, eip = _given(draw, members, gateway)
+    if gateway is not None and len(members) == 1:
+        eip = _shared(draw, members[0], eip, {(p.port, p.protocol) for p in ports})
     say = draw.random.choice(("spec", "status", "service")) if not draw.plain else "spec"
     affinity = draw.chance(0.3)
     spec = YusurServiceSpec(
@@ -207,6 +209,19 @@ def _given(draw: Draw, members: list[str], gateway: Gateway | None) -> tuple[str
         if number < 60:
             eip = ",".join(texts[v] for v in (4, 6) if v in families & gateway.families)
     return cluster_ip, eip
+
+
+def _shared(draw: Draw, vpc: str, eip: str, ports: set[tuple[int, str]]) -> str:
+    """The EIP given; if none is, sometimes that of another Service of the VPC with other ports."""
+    known = draw.eips.setdefault(vpc, [])
+    if eip:
+        known.append((eip, set(ports)))
+    elif known and draw.chance(0.5):
+        other, used = draw.pick(known)
+        if not used & ports:
+            used |= ports
+            return other
+    return eip
 
 
 def _observed(metadata: Metadata, spec: YusurServiceSpec, cluster_ip: str, eip: str) -> Service:
