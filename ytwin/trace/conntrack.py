@@ -4,7 +4,8 @@ Follows the Linux datapath (nf_conntrack as Open vSwitch uses it), which OVN was
 
 - a connection is found by its tuple in the direction of the first packet, or by the reversed tuple after translation;
 - it stays `new` until a packet of the reply direction was seen;
-- `nat` without a range translates only connections that are not new, by what was committed, in the right direction;
+- `nat` without a range translates only connections that are not new, by what was committed, in the right direction (Open
+  vSwitch's userspace datapath also translates retransmissions, which are new; that is not modelled);
 - state is per zone: a `ct()` in another zone forgets the answer of the one before, but not the rewritten addresses.
 """
 
@@ -229,9 +230,12 @@ class Conntrack:
         return Answer(zone, found[0], reply)
 
     def nat(self, state: PacketState, zone: Zone, inner: Tuple5 | None = None) -> str:
-        """`ct(nat)`: track, and translate a connection that is not new as it was committed. Returns what was done."""
+        """`ct(nat)`: track, and translate as it was committed. Returns what was done.
+
+        Left alone without a commit: new connections, and ICMP errors in the original direction.
+        """
         answer = self.track(state, zone, inner)
-        if state.ct_state & CT_NEW:
+        if state.ct_state & CT_NEW or state.ct_state & (CT_REL | CT_RPL) == CT_REL:
             return ""
         return self._translate(state, answer)
 
