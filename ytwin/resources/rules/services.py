@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 
 from ytwin.resources.addresses import canonical
 from ytwin.resources.balancing import ALGORITHMS, LACKING, SELECTION_FIELDS, lacking
@@ -37,6 +37,7 @@ class Backends:
         """(namespace, label, value)."""
         self.vnics: dict[str, set[str]] = {}
         """Address of a VNicIP -> VPCs."""
+        self._selected: dict[tuple[Hashable, ...], list[Workload]] = {}
         for workload in workloads(snapshot):
             for label, value in workload.labels.items():
                 self.by_label.setdefault((workload.namespace, label, value), []).append(workload)
@@ -46,12 +47,19 @@ class Backends:
 
     def selected(self, service: YusurService, vpcs: Iterable[str]) -> list[Workload]:
         """Workloads of the Service's namespace, VPCs and kinds with all labels of its selector."""
-        spec = service.spec
-        if not spec.selector:
-            return []
-        lists = [self.by_label.get((service.namespace, *pair), []) for pair in spec.selector.items()]
-        members, kinds, wanted = set(vpcs), set(spec.backend_kinds), spec.selector.items()
-        return [w for w in min(lists, key=len) if w.vpc in members and w.kind in kinds and wanted <= w.labels.items()]
+        spec, members = service.spec, frozenset(vpcs)
+        key = (service.namespace, spec.selector, members, spec.backend_kinds)
+        if key not in self._selected:  # many Services select alike
+            self._selected[key] = list(self._select(service.namespace, spec.selector, members, spec.backend_kinds))
+        return self._selected[key]
+
+    def _select(
+        self, namespace: str, selector: Mapping[str, str], members: frozenset[str], kinds: tuple[str, ...]
+    ) -> Iterator[Workload]:
+        if selector:
+            rarest = min((self.by_label.get((namespace, *pair), []) for pair in selector.items()), key=len)
+            wanted = selector.items()
+            yield from (w for w in rarest if w.vpc in members and w.kind in kinds and wanted <= w.labels.items())
 
 
 def _vpcs(
