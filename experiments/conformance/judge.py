@@ -36,7 +36,7 @@ STATES = (
     ("trk", 2),
 )
 """Conntrack states that both are told to find, with weights."""
-_BATCH = 1500
+_BATCH = 1000
 """States that one daemon is given."""
 _ENOUGH = 400
 """More states than one trace uses up, even in a routing loop until the TTL ends."""
@@ -111,9 +111,13 @@ class Judge:
             return Verdict(difference=f"  the twin does not know: {error}\n{_indented(real[0])}")
         ours = tried[-1]
         if self._agrees(ours, real):
-            del self._states[: self._used(packet, ahead, ours, tuple(self._chosen))]
+            del self._states[: self._used(packet, ahead, ours, self._chosen)]
             return _agreed(ours)
-        self._end_daemon()  # how many states it has used up is unknown now
+        lookups = _lookups(real[0])
+        if any(lookups):
+            self._end_daemon()  # how many states it has used up is unknown now
+        else:
+            del self._states[: len(lookups)]
         reasons = [trace.unjudged for trace in tried if trace.unjudged and _AT_RANDOM not in trace.unjudged]
         if reasons:
             return Verdict(unjudged=re.sub(r"\d+", "N", reasons[0]))
@@ -167,7 +171,7 @@ class Judge:
 
     def _used(self, packet: Packet, ahead: Sequence[str], trace: Trace, chosen: tuple[str, ...]) -> int:
         """How many conntrack states the trace used up: the fewest with which it never falls back on the default."""
-        lookups = [found["nat"] for found in _CT_LINE.finditer(trace.text)]
+        lookups = _lookups(trace.text)
         used = len(lookups)
         if not any(lookups):
             return used
@@ -186,6 +190,11 @@ class Judge:
             with suppress(RpcError):
                 self._daemon.close()
             self._daemon = None
+
+
+def _lookups(text: str) -> list[str | None]:
+    """Conntrack actions of a detailed trace. One without NAT is sure to use up a state; NAT only if nothing did before it."""
+    return [found["nat"] for found in _CT_LINE.finditer(text)]
 
 
 def _choices(trace: Trace, ipv6: bool) -> list[list[str]]:
