@@ -304,3 +304,19 @@ def test_walk_enters_by_a_port_without_a_host() -> None:
     state = PacketState(eth_type=ETH_ARP, arp_op=ARP_REPLY, eth_dst=mac_int(B.mac))
     (outcome,) = Tracer(world(TO_B)).walk("a", state)
     assert outcome.walk.port == "b"
+
+
+def test_ambiguous_flows_are_noted_when_asked() -> None:
+    bound = world(("1", 'outport = "b"; output;'))
+    rival = LogicalFlow((LS,), "ingress", 0, "ls_ingress_0", 100, "ip", "drop;")
+    southbound = Southbound((*bound.southbound.flows, rival), (LS,), bound.southbound.ports)
+    both = World(southbound, bound.hosts, (), bound.chassis)
+    for watch in (False, True):
+        (outcome,) = Tracer(both, watch_ambiguity=watch).send(A, packet())
+        assert outcome.walk.verdict is Verdict.DELIVERED  # "1" comes before "ip"
+        assert ("leaves open" in outcome.walk.hops[0].note) is watch
+
+
+def test_protocols_that_are_none_are_refused() -> None:
+    with pytest.raises(Unsupported, match="gre"):
+        Tracer(world(TO_B)).converse(A, "10.0.0.2", 80, "gre")

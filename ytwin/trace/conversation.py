@@ -8,8 +8,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ytwin.core.errors import Unsupported
 from ytwin.logical.addresses import ip_int, ip_text
-from ytwin.logical.state import ICMP, ICMPV6, PacketState
+from ytwin.logical.state import ICMP, ICMPV6, PROTOCOLS, PacketState
 from ytwin.trace.conntrack import TCP_ACK, TCP_SYN, is_echo_reply
 from ytwin.trace.memory import Memory
 from ytwin.trace.result import packet_of
@@ -48,6 +49,8 @@ class Call:
 
 def converse(tracer: Tracer, client: Host, address: str, port: int, protocol: str) -> Conversation:
     """See `Tracer.converse`."""
+    if protocol.lower() not in (*PROTOCOLS, "icmp"):
+        raise Unsupported(f"protocol {protocol!r}: tcp, udp, sctp or icmp")
     call = Call(tracer, client, address, port, protocol.lower())
     if tracer.fabric.owns(client, ip_int(address)):
         reason = f"{call.address} is {client.name}'s own address: the packet never leaves it"

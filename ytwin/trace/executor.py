@@ -33,6 +33,7 @@ class Run:
         self.fabric = fabric
         self.memory = memory
         self.choices = choices
+        self.watch = program.watch_ambiguity
         self.alternatives: list[int] = []
         """How many there were at each choice met."""
         self.ends: list[End] = []
@@ -68,16 +69,19 @@ class Run:
                 stage = tables.stage(table)
                 self.drop(flight, f"no flow of {stage or f'table {table}'} of {flight.datapath} matches")
                 return
-            if entry.jump >= 0:  # nothing but `next;`
+            doubt = self.watch and tables.table(table).ambiguous(state, here, entry.flow)
+            if entry.jump >= 0 and not doubt:  # nothing but `next;`
                 table = entry.jump
                 continue
             mark = Mark(flight.trail, flight.chassis, flight.datapath, pipeline, table, entry.flow, ())
             flight.trail = mark
+            if doubt:
+                mark.say(f"another flow of priority {entry.flow.priority} matches too: OVN leaves open which one acts")
             for operation in entry.simple:
                 operation(state)
             mark.after = snapshot(state)
-            if entry.then >= 0:  # simple actions and a final `next;`
-                table = entry.then
+            if entry.then >= 0 or entry.jump >= 0:  # simple actions and a final `next;`
+                table = max(entry.then, entry.jump)
                 continue
             if not entry.rest:
                 self.drop(flight, _drop_reason(flight, entry.flow))

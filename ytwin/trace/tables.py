@@ -189,7 +189,9 @@ class Pipeline:
 class Program:
     """All pipelines of a Southbound; compiles what is used and shares what datapaths share."""
 
-    def __init__(self, southbound: Southbound) -> None:
+    def __init__(self, southbound: Southbound, watch_ambiguity: bool = False) -> None:
+        self.watch_ambiguity = watch_ambiguity
+        """Note where several flows of one priority match: slower, for single questions."""
         self._sets = Sets(southbound.address_sets, southbound.port_groups)
         self._entries: dict[int, Entry] = {}
         self._pipelines: dict[tuple[DatapathId, str], Pipeline] = {}

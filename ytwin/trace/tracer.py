@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 
+from ytwin.core.errors import Unsupported
 from ytwin.logical.addresses import ip_int, mac_text
 from ytwin.logical.state import (
     ICMP,
@@ -44,11 +45,15 @@ class Outcome:
 
 
 class Tracer:
-    """Walks packets through a World. Keeps compiled tables between calls, and nothing else."""
+    """Walks packets through a World. Keeps compiled tables between calls, and nothing else.
 
-    def __init__(self, world: World) -> None:
+    `watch_ambiguity`: hops say where several flows of one priority match and do different things. OVN leaves open which one
+    acts; a walk takes the first by match text.
+    """
+
+    def __init__(self, world: World, watch_ambiguity: bool = False) -> None:
         self.world = world
-        self.program = Program(world.southbound)
+        self.program = Program(world.southbound, watch_ambiguity)
         self.fabric = Fabric(world)
         self._start = Memory.of(world.southbound)
 
@@ -98,7 +103,7 @@ class Tracer:
                 pending += [(*taken[:position], other) for other in range(run.alternatives[position] - 1, 0, -1)]
             outcomes.append(self._judge(run, sent, sender))
             if len(outcomes) > _MAX_WALKS:
-                raise OverflowError(f"one packet has more than {_MAX_WALKS} ways to go")
+                raise Unsupported(f"one packet has more than {_MAX_WALKS} ways to go")
         return tuple(outcomes)
 
     def _judge(self, run: Run, sent: PacketState, sender: str) -> Outcome:
