@@ -263,7 +263,7 @@ def main() -> int:
         ours_more = Timing.of([work.ours_more() for _ in range(runs)])
         theirs = [work.ovn(ovn) for _ in range(runs)]
         ovn_full, ovn_full_loop, ovn_more, ovn_more_loop = (Timing.of(column) for column in zip(*theirs, strict=True))
-        trace, trace_flows = traces(ovn, 1_200, 20, packets, runs)
+        trace, trace_flows = traces(ovn, 1_450, 20, packets, runs)
     comparisons = [
         Comparison("compile + flows", ours_full, ovn_full),
         Comparison("compile + flows, against northd's loop alone", ours_full, ovn_full_loop),

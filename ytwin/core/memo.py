@@ -1,7 +1,7 @@
 """Remembering results of pure functions between two runs, so that a small change costs little.
 
-A Memo is an argument, never ambient: a function that takes one gives the same result with or without it. Arguments are compared by
-identity, which is right for frozen values and costs nothing for large ones.
+A Memo is an argument, never ambient: a function that takes one gives the same result with or without it. Arguments are
+compared by identity, which is right for frozen values and costs nothing for large ones.
 """
 
 from __future__ import annotations
