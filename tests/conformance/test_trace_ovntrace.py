@@ -31,6 +31,7 @@ def hosts() -> tuple[Host, ...]:
 def sandbox() -> Iterator[tuple[OvnSandbox, Southbound]]:
     with OvnSandbox() as ovn:
         ovn.load(build(read({"four.yaml": YAML.read_text()})).northbound)
+        ovn.wait_northd()
         yield ovn, ovn.southbound()
 
 
