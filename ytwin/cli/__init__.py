@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
+from importlib.metadata import entry_points
 
 from typer import Abort, BadParameter, Exit
 
@@ -18,6 +20,11 @@ EXIT_HOLDS, EXIT_INVALID, EXIT_INTERRUPTED = 0, 2, 130
 
 # Typer exports the leaf only, and which package its base comes from has changed between releases.
 UsageError = BadParameter.__mro__[1]
+
+
+for _command in entry_points(group="ytwin.commands"):
+    # What has side effects lives outside the twin, which must not import it: `deploy` comes in by its name.
+    app.add_typer(_command.load(), name=_command.name)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -46,5 +53,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run() -> None:
-    """The console script."""
+    """The console script: one command, then the end, so collecting garbage often would cost more than it frees."""
+    gc.set_threshold(200_000, 50, 100)
     sys.exit(main())

@@ -12,9 +12,9 @@ from ytwin.logical.dump import read_southbound
 from ytwin.logical.southbound import Southbound
 
 SUFFIXES = (".yaml", ".yml", ".json")
-REMOTES = ("unix:", "tcp:", "ssl:")
+REMOTES = ("unix", "tcp", "ssl")
 READERS = "ytwin.southbound"
-"""Entry point group of functions `(remote: str) -> str` that fetch a live Southbound; the deployer provides one."""
+"""Entry point group of functions `(remote: str) -> str` that fetch a live Southbound, named by the scheme they speak."""
 
 
 def read_files(paths: Iterable[str]) -> Mapping[str, str]:
@@ -57,16 +57,18 @@ def _unreadable(path: Path, error: OSError | UnicodeDecodeError) -> Problem:
 
 def read_southbound_source(source: str) -> Southbound:
     """A Southbound from a dump file, or live from `unix:PATH`, `tcp:HOST:PORT` or `ssl:HOST:PORT`."""
-    if not source.startswith(REMOTES):
-        try:
-            return read_southbound(Path(source).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise InvalidInput([_unreadable(Path(source), error)]) from error
-    for reader in entry_points(group=READERS):
-        return read_southbound(reader.load()(source))
-    raise YtwinError(
-        f"{source}: no reader of live databases is installed; dump it with `ovsdb-client -f json dump` and name the file"
-    )
+    scheme = source.partition(":")[0]
+    if scheme in REMOTES and ":" in source:
+        readers = entry_points(group=READERS, name=scheme)
+        if not readers:
+            raise YtwinError(
+                f"{source}: nothing here reads {scheme}: databases; name a file of `ovsdb-client -f json dump`"
+            )
+        return read_southbound(next(iter(readers)).load()(source))
+    try:
+        return read_southbound(Path(source).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput([_unreadable(Path(source), error)]) from error
 
 
 def write_text(path: str, text: str) -> None:
