@@ -234,3 +234,15 @@ def test_the_memory_given_is_not_changed() -> None:
     assert len(outcomes) == 2
     assert memory.conntrack == before
     assert all(outcome.memory.conntrack != before for outcome in outcomes)
+
+
+def test_a_frame_on_a_localnet_port_comes_in_on_every_chassis_that_maps_it() -> None:
+    trace = tracer()
+    outside = host(trace, OUTSIDE)
+    memory = trace.memory()
+    source, via = trace.route(outside, "200.0.0.3") or ("", "")
+    mac, _ = trace.resolve(outside, source, via, memory)
+    frame = trace.frame(outside, (source, "200.0.0.3"), mac, "tcp", (40000, 80), flags=2)
+    assert [o.walk.receiver for o in trace.walk("localnet_gw", frame)] == [A, B]
+    (refused,) = trace.walk("localnet_gw", frame, chassis="n2")
+    assert refused.walk.verdict is Verdict.DROPPED

@@ -263,9 +263,22 @@ def test_an_action_outside_the_model_names_its_flow() -> None:
         run(("1", "reg0[5] = chk_ecmp_nh(); next;"), TO_B)
 
 
-def test_an_unreadable_flow_names_itself() -> None:
+def test_an_unreadable_match_names_its_flow() -> None:
     with pytest.raises(Unsupported, match="ls_ingress_0"):
         run(("nonsense == 1", "next;"))
+
+
+def test_unreadable_actions_matter_only_to_the_packet_that_meets_them() -> None:
+    bound = world(TO_B)
+    odd = LogicalFlow((LS,), "ingress", 0, "ls_odd", 200, "tcp.dst == 81", "frobnicate();")
+    southbound = Southbound((*bound.southbound.flows, odd), (LS,), bound.southbound.ports)
+    tracer = Tracer(World(southbound, bound.hosts, (), bound.chassis))
+    (outcome,) = tracer.send(A, packet())
+    assert outcome.walk.verdict is Verdict.DELIVERED
+    unlucky = packet()
+    unlucky.tp_dst = 81
+    with pytest.raises(Unsupported, match="ls_odd"):
+        tracer.send(A, unlucky)
 
 
 def test_a_flow_that_ovn_itself_refuses_is_not_there() -> None:

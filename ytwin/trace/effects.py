@@ -15,6 +15,7 @@ from ytwin.logical.state import CT_INV, CT_NEW, CT_REL, CT_RPL, ETH_IPV6
 from ytwin.trace import hairpin, security
 from ytwin.trace.conntrack import Answer, Zone
 from ytwin.trace.flight import ABSORBED, End, Flight
+from ytwin.trace.tables import UNREADABLE
 
 if TYPE_CHECKING:
     from ytwin.trace.executor import Run
@@ -198,6 +199,8 @@ def _commit_lb_aff(run: Run, action: act.CommitLbAff, flight: Flight) -> bool:
 
 
 def _opaque(run: Run, action: act.Opaque, flight: Flight) -> bool:
+    if action.name == UNREADABLE:
+        raise Unsupported(action.text)
     if action.target is not None:
         flight.state.set(action.target, 0)  # not a DHCP, DNS or similar request
         return False

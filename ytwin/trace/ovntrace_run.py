@@ -23,7 +23,7 @@ from ytwin.trace.fabric import FLAG_LOOPBACK
 from ytwin.trace.hairpin import split_endpoint
 from ytwin.trace.ovntrace_packets import generate, storage
 from ytwin.trace.ovntrace_tree import ACTION, ERROR, MODIFY, OUTPUT, PIPELINE, TABLE, TRANSFORMATION, Node, Step
-from ytwin.trace.tables import prepare_actions
+from ytwin.trace.tables import UNREADABLE, prepare_actions
 
 if TYPE_CHECKING:
     from ytwin.trace.ovntrace import Imitation
@@ -150,7 +150,9 @@ class ImitationRun:
                     state.set(target, "" if not target.width else 0)
                 if function == "lookup_fdb":
                     into.append(Node(ACTION, "/* lookup mac failed in mac learning table. */"))
-            case act.Opaque(name=name, target=target):
+            case act.Opaque(name=name, text=text, target=target):
+                if name == UNREADABLE:
+                    raise Unsupported(text)
                 if name in ("put_dhcp_opts", "put_dhcpv6_opts", "put_nd_ra_opts") and target is not None:
                     if name != "put_nd_ra_opts":
                         text = "/* We assume that this packet is DHCPDISCOVER or DHCPREQUEST. */"

@@ -16,8 +16,8 @@ from ytwin.core.errors import Unsupported
 from ytwin.logical import actions as act
 from ytwin.logical.compile import Matcher, PreparedMatch, prepare
 from ytwin.logical.expr import FALSE, Residence, Sets
-from ytwin.logical.lexer import ParseError
 from ytwin.logical.parse_actions import parse_flow
+from ytwin.logical.parse_match import parse_match
 from ytwin.logical.southbound import DatapathId, LogicalFlow, Southbound
 from ytwin.logical.state import PacketState, reader, writer
 
@@ -30,6 +30,9 @@ _WORTH_INDEXING = 3
 _REFUSED_BY_OVN = re.compile(r";\s*drop;\s*$")
 """`drop;` may only stand alone. northd 23.03 writes `flags.force_snat_for_lb = 1; drop;` for a VIP without backends on
 a router with lb_force_snat_ip; ovn-controller and ovn-trace log an error and go on without that flow."""
+
+UNREADABLE = "unreadable"
+"""Name of the Opaque action that stands for actions outside the subset; its text is the error."""
 
 
 class Entry:
@@ -219,11 +222,20 @@ class Program:
             try:
                 match, actions = parse_flow(flow.match, flow.actions, flow.pipeline, flow.table)
                 found = Entry(flow, prepare(match, self._sets), actions)
-            except (ParseError, Unsupported) as error:
-                where = f"{flow.datapaths[0]} {flow.pipeline} table {flow.table}"
-                raise Unsupported(f"{where}: flow `{flow}` is outside the language the trace knows: {error}") from error
+            except Unsupported as error:
+                found = self._unreadable(flow, error)
             self._entries[id(flow)] = found
         return found
+
+    def _unreadable(self, flow: LogicalFlow, error: Unsupported) -> Entry:
+        """A flow whose actions are outside the subset is an error only for the packet that meets it."""
+        where = f"{flow.datapaths[0]} {flow.pipeline} table {flow.table}"
+        text = f"{where}: flow `{flow}` is outside the language the trace knows: {error}"
+        try:
+            match = prepare(parse_match(flow.match), self._sets)
+        except Unsupported:
+            raise Unsupported(text) from error
+        return Entry(flow, match, (act.Opaque(UNREADABLE, text),))
 
     def prepare(self, actions: tuple[act.Action, ...]) -> tuple[Any, ...]:
         """Actions with the simple ones as operations."""

@@ -75,16 +75,19 @@ class Tracer:
     ) -> tuple[Outcome, ...]:
         """Every way that a frame which enters by a logical switch port can go.
 
-        `chassis` "" means where the port is bound. Nobody needs to own the frame's addresses.
+        `chassis` "" means where the port is bound; for a localnet port, every chassis that maps it.
+        Nobody needs to own the frame's addresses.
         """
         start = memory if memory is not None else self._start
         binding = self.fabric.ports[port]
-        place = chassis or binding.chassis
+        mapped = self.fabric.localnet_chassis.get(port, ()) if binding.type == "localnet" else (binding.chassis,)
+        places = (chassis,) if chassis else tuple(filter(None, mapped))
 
         def inject(run: Run) -> None:
-            flight = Flight(state.copy(), place, binding.datapath, "")
-            flight.length_bytes = length_bytes
-            self.fabric.enter(run, flight, port, place)
+            for place in places:
+                flight = Flight(state.copy(), place, binding.datapath, "")
+                flight.length_bytes = length_bytes
+                self.fabric.enter(run, flight, port, place)
 
         return self._explore(inject, state, start, "")
 
