@@ -190,3 +190,14 @@ def test_families_do_not_meet() -> None:
     tracker.track(six, ZONE)
     assert six.ct_state & CT_NEW
     assert len(tracker.connections()[ZONE]) == 1
+
+
+def test_destination_nat_cannot_share_a_reply_tuple() -> None:
+    tracker = Conntrack()
+    to_backend(tracker)
+    other_vip = tcp(CLIENT, "10.96.0.2")
+    assert tracker.commit(other_vip, ZONE, nat="dst", address=ip_int(BACKEND), port=8080) == "no translation is free"
+    assert other_vip.ct_state == CT_TRK | CT_INV
+    assert len(tracker.connections()[ZONE]) == 1
+    free = tcp(CLIENT, "10.96.0.2", (40001, 80))
+    assert tracker.commit(free, ZONE, nat="dst", address=ip_int(BACKEND), port=8080) == "DNAT"

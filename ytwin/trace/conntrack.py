@@ -258,7 +258,11 @@ class Conntrack:
             return self._translate(state, answer) if inner is not None else ""
         if answer.connection is None:
             original = packet_tuple(state)
-            connection = Connection(original, self._reply_tuple(zone, original, nat, address, port), nat=nat)
+            reply = self._reply_tuple(zone, original, nat, address, port)
+            if reply is None:
+                state.ct_state = CT_TRK | CT_INV
+                return "no translation is free"
+            connection = Connection(original, reply, nat=nat)
             self._by_tuple[zone, connection.original] = (connection, False)
             self._by_tuple[zone, connection.reply] = (connection, True)
             answer = Answer(zone, connection, False)
@@ -287,18 +291,20 @@ class Conntrack:
         self._by_tuple[zone, old.reply] = (new, True)
         return new
 
-    def _reply_tuple(self, zone: Zone, original: Tuple5, nat: str, address: int, port: int) -> Tuple5:
+    def _reply_tuple(self, zone: Zone, original: Tuple5, nat: str, address: int, port: int) -> Tuple5 | None:
+        """What replies will look like; None if another connection has that tuple and nothing else may be chosen."""
         reply = original.reversed()
         if nat == "dst":
             reply = reply._replace(src=address, src_port=port or reply.src_port)
         elif nat == "src" and address:
             reply = reply._replace(dst=address, dst_port=port or reply.dst_port)
-        # Two connections may not share a reply tuple: source NAT then takes another port.
-        free = _FIRST_EPHEMERAL_PORT
-        while (zone, reply) in self._by_tuple and original.protocol in (TCP, UDP, SCTP) and free <= 0xFFFF:
-            reply = reply._replace(dst_port=free)
-            free += 1
-        return reply
+        if (zone, reply) not in self._by_tuple:
+            return reply
+        if nat != "src" or original.protocol not in (TCP, UDP, SCTP):
+            return None
+        ports = range(_FIRST_EPHEMERAL_PORT, 0x10000)
+        candidates = (reply._replace(dst_port=free) for free in ports)
+        return next((other for other in candidates if (zone, other) not in self._by_tuple), None)
 
     @staticmethod
     def _translate(state: PacketState, answer: Answer) -> str:
