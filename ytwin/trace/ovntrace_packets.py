@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ytwin.logical.addresses import ip_text, mac_text
+from ytwin.logical.fields import FieldRef, Form
 from ytwin.logical.state import (
     ARP_REQUEST,
     ETH_ARP,
@@ -16,6 +18,7 @@ from ytwin.logical.state import (
 )
 from ytwin.trace.conntrack import TCP_RST
 from ytwin.trace.generated import MULTICAST_V6
+from ytwin.trace.ovntrace_tree import MODIFY, Node
 
 _UNREACHABLE = 3
 
@@ -77,3 +80,25 @@ def _complaint(kind: str, state: PacketState, copy: PacketState) -> tuple[str, P
         copy.ip6_src, copy.ip6_dst = state.ip6_dst, state.ip6_src
     copy.ip_proto, copy.ip_ttl = proto, 255
     return kind, copy
+
+
+def is_register(ref: FieldRef) -> bool:
+    """Assignments to metadata are not shown in the short forms."""
+    return ref.name.startswith(("reg", "xreg", "xxreg", "flags")) or ref.name in ("inport", "outport")
+
+
+def note_move(target: FieldRef, source: FieldRef, state: PacketState, into: list[Node]) -> None:
+    """The value as the program prints it: in the form of the source where all of it is copied, in hex else."""
+    if is_register(target):
+        return
+    value = state.get_int(source)
+    form = source.form()
+    if form is Form.MAC:
+        text = mac_text(value)
+    elif form in (Form.IPV4, Form.IPV6):
+        text = ip_text(value, form is Form.IPV6)
+    elif is_register(source) or form is Form.HEX:
+        text = f"{value:#x}"
+    else:
+        text = str(value)
+    into.append(Node(MODIFY, f"{target} = {text}"))

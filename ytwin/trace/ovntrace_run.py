@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from ytwin.core.errors import Unsupported
 from ytwin.logical import actions as act
-from ytwin.logical.addresses import ip_int, ip_text, mac_int, mac_text
-from ytwin.logical.fields import CT_STATE_BITS, FieldRef, Form
+from ytwin.logical.addresses import ip_int, mac_int, mac_text
+from ytwin.logical.fields import FieldRef
 from ytwin.logical.southbound import EGRESS, INGRESS, DatapathId
 from ytwin.logical.state import (
     CT_DNAT,
@@ -21,8 +21,20 @@ from ytwin.logical.state import (
 from ytwin.trace import security
 from ytwin.trace.fabric import FLAG_LOOPBACK
 from ytwin.trace.hairpin import split_endpoint
-from ytwin.trace.ovntrace_packets import generate, storage
-from ytwin.trace.ovntrace_tree import ACTION, ERROR, MODIFY, OUTPUT, PIPELINE, TABLE, TRANSFORMATION, Node, Step
+from ytwin.trace.ovntrace_packets import generate, is_register, note_move, storage
+from ytwin.trace.ovntrace_tree import (
+    ACTION,
+    ERROR,
+    MODIFY,
+    OUTPUT,
+    PIPELINE,
+    TABLE,
+    TRANSFORMATION,
+    Node,
+    Step,
+    child,
+    ct_names,
+)
 from ytwin.trace.tables import UNREADABLE, prepare_actions
 
 if TYPE_CHECKING:
@@ -127,7 +139,7 @@ class ImitationRun:
                 answer, note = self._next_ct()
                 copy = state.copy()
                 copy.ct_state = answer
-                node = _child(into, TRANSFORMATION, f"ct_next(ct_state={ct_names(answer)}{note})")
+                node = child(into, TRANSFORMATION, f"ct_next(ct_state={ct_names(answer)}{note})")
                 return (datapath, copy, table + 1, pipeline, node.subs)
             case act.CtNat():
                 return self._ct_nat(action, at)
@@ -172,7 +184,7 @@ class ImitationRun:
         datapath, state, _, pipeline, into = at
         if wanted != pipeline:
             side, port = ("inport", state.inport) if wanted == INGRESS else ("outport", state.outport)
-            into = _child(into, PIPELINE, f'{wanted}(dp="{datapath.name}", {side}="{port}")').subs
+            into = child(into, PIPELINE, f'{wanted}(dp="{datapath.name}", {side}="{port}")').subs
         return (datapath, state, number, wanted, into)
 
     def _output(self, datapath: DatapathId, state: PacketState, pipeline: str, into: list[Node]) -> Task | None:
@@ -189,7 +201,7 @@ class ImitationRun:
                 into.append(Node(MODIFY, f'output("{out}")'))
                 self.outputs.append(out)
                 return None
-            node = _child(into, PIPELINE, f'ingress(dp="{peer.datapath.name}", inport="{peer.name}")')
+            node = child(into, PIPELINE, f'ingress(dp="{peer.datapath.name}", inport="{peer.name}")')
             copy = state.copy()
             copy.inport, copy.outport = peer.name, ""
             return (peer.datapath, copy, 0, INGRESS, node.subs)
@@ -208,17 +220,17 @@ class ImitationRun:
         if out == state.inport and not loopback:
             into.append(Node(OUTPUT, _OMITTED))
             return None
-        node = _child(into, PIPELINE, f'egress(dp="{datapath.name}", inport="{state.inport}", outport="{out}")')
+        node = child(into, PIPELINE, f'egress(dp="{datapath.name}", inport="{state.inport}", outport="{out}")')
         return (datapath, copy, 0, EGRESS, node.subs)
 
     def _multicast(
         self, datapath: DatapathId, copy: PacketState, group: tuple[str, ...], loopback: bool, into: list[Node]
     ) -> None:
-        parent = _child(into, PIPELINE, f'multicast(dp="{datapath.name}", mcgroup="{copy.outport}")')
+        parent = child(into, PIPELINE, f'multicast(dp="{datapath.name}", mcgroup="{copy.outport}")')
         inport = copy.inport
         for name in group:
             title = f'egress(dp="{datapath.name}", inport="{inport}", outport="{name}")'
-            node = _child(parent.subs, PIPELINE, title)
+            node = child(parent.subs, PIPELINE, title)
             if name == inport and not loopback:
                 node.subs.append(Node(OUTPUT, _OMITTED))
                 continue
@@ -236,7 +248,7 @@ class ImitationRun:
         if made is None:
             return None
         title, copy = made
-        node = _child(into, TRANSFORMATION, title)
+        node = child(into, TRANSFORMATION, title)
         return self._actions(action.actions, datapath, copy, table, pipeline, node.subs)
 
     # --- conntrack -----------------------------------------------------------------------------------------------------
@@ -268,7 +280,7 @@ class ImitationRun:
             answer, note = self._next_ct()
             copy.ct_state |= answer
             text += note
-        node = _child(into, TRANSFORMATION, text)
+        node = child(into, TRANSFORMATION, text)
         return (datapath, copy, table + 1, pipeline, node.subs)
 
     def _ct_lb(self, action: act.CtLb, at: Task) -> Task:
@@ -285,7 +297,7 @@ class ImitationRun:
                 copy.ct_state |= CT_DNAT
             answer, note = self._next_ct()
             copy.ct_state |= answer
-        node = _child(into, TRANSFORMATION, f"{action.kind}{note}")
+        node = child(into, TRANSFORMATION, f"{action.kind}{note}")
         return (datapath, copy, table + 1, pipeline, node.subs)
 
     def _destination(self, action: act.CtLb, state: PacketState, into: list[Node]) -> tuple[int, int] | None:
@@ -316,7 +328,7 @@ class ImitationRun:
         value, _ = action.choices[0]
         copy = state.copy()
         copy.set(action.target, value)
-        node = _child(into, TRANSFORMATION, f"select: {action.target} = {value}")
+        node = child(into, TRANSFORMATION, f"select: {action.target} = {value}")
         return (datapath, copy, table + 1, pipeline, node.subs)
 
     def _vip(self, state: PacketState) -> tuple[str, int, int] | None:
@@ -400,44 +412,12 @@ class ImitationRun:
     @staticmethod
     def _assign(action: act.Load | act.Move | act.Exchange, state: PacketState, into: list[Node]) -> None:
         if isinstance(action, act.Load):
-            if not _is_register(action.target):
+            if not is_register(action.target):
                 into.append(Node(MODIFY, str(action).rstrip(";")))
         elif isinstance(action, act.Move):
-            _note_move(action.target, action.source, state, into)
+            note_move(action.target, action.source, state, into)
         else:
-            _note_move(action.left, action.right, state, into)
-            _note_move(action.right, action.left, state, into)
+            note_move(action.left, action.right, state, into)
+            note_move(action.right, action.left, state, into)
         for operation in prepare_actions((action,)):
             operation(state)
-
-
-def ct_names(state: int) -> str:
-    """ct_state as ovn-trace prints it."""
-    return "|".join(name for name, bit in CT_STATE_BITS.items() if state & (1 << bit)) or "0"
-
-
-def _child(into: list[Node], kind: str, text: str) -> Node:
-    node = Node(kind, text)
-    into.append(node)
-    return node
-
-
-def _is_register(ref: FieldRef) -> bool:
-    return ref.name.startswith(("reg", "xreg", "xxreg", "flags")) or ref.name in ("inport", "outport")
-
-
-def _note_move(target: FieldRef, source: FieldRef, state: PacketState, into: list[Node]) -> None:
-    """The value as the program prints it: in the form of the source where all of it is copied, in hex else."""
-    if _is_register(target):
-        return
-    value = state.get_int(source)
-    form = source.form()
-    if form is Form.MAC:
-        text = mac_text(value)
-    elif form in (Form.IPV4, Form.IPV6):
-        text = ip_text(value, form is Form.IPV6)
-    elif _is_register(source) or form is Form.HEX:
-        text = f"{value:#x}"
-    else:
-        text = str(value)
-    into.append(Node(MODIFY, f"{target} = {text}"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+from ytwin.logical.fields import CT_STATE_BITS
 from ytwin.logical.southbound import DatapathId, LogicalFlow
 
 ACTION, ERROR, OUTPUT, MODIFY = "action", "error", "output", "modify"
@@ -91,3 +92,15 @@ def _visible(nodes: list[Node]) -> bool:
             return True
         stack += node.subs
     return False
+
+
+def ct_names(state: int) -> str:
+    """ct_state as ovn-trace prints it."""
+    return "|".join(name for name, bit in CT_STATE_BITS.items() if state & (1 << bit)) or "0"
+
+
+def child(into: list[Node], kind: str, text: str) -> Node:
+    """A new last line, for more lines to stand under it."""
+    node = Node(kind, text)
+    into.append(node)
+    return node

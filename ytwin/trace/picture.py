@@ -109,7 +109,7 @@ def _template() -> Template:
 
 def _walks(conversation: Conversation, path: Path) -> Iterator[tuple[str, Walk, str]]:
     """What is worth drawing of a path: a second packet only if it goes wrong, for else it goes the first one's way."""
-    chosen = f" at {path.address}" if path.address else ""
+    chosen = f" at {path.address}" if path.address not in ("", path.backend) else ""
     yield f"First packet: {conversation.client} to {path.backend}{chosen}", path.forward, conversation.client
     if path.reply is not None:
         yield f"Reply: {path.backend} to {conversation.client}", path.reply, path.backend

@@ -50,7 +50,7 @@ def render_conversation(conversation: Conversation) -> str:
     lines = [head, f"  {conversation.reason}"]
     total = len(conversation.paths)
     for number, path in enumerate(conversation.paths, 1):
-        chosen = f" at {path.address}" if path.address else ""
+        chosen = f" at {path.address}" if path.address not in ("", path.backend) else ""
         lines += ["", f"[{number}/{total}] {path.backend}{chosen}: {path.verdict.value}"]
         if path.client_seen_as:
             lines.append(f"  sees the client as {path.client_seen_as}")
