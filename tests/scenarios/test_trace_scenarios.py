@@ -10,10 +10,13 @@ from xml.etree import ElementTree
 
 import pytest
 
+from ytwin.northbound.rows import Northbound
+from ytwin.northd import northd
 from ytwin.pipeline import Twin, build, read
 from ytwin.trace import Conversation, Host, Tracer, Verdict
 from ytwin.trace.picture import picture
 from ytwin.trace.render import conversation_to_json, render_conversation
+from ytwin.trace.world import build_world
 
 YAML = (Path(__file__).parent / "trace" / "four.yaml").read_text()
 A, B, C, D = (f"Pod/default/{name}" for name in "abcd")
@@ -161,8 +164,19 @@ def test_wrong_port_reaches_nobody() -> None:
     assert all(path.address == "" for path in got.paths)
 
 
-def test_eip_on_a_port_without_service_loops_until_ttl_ends_it() -> None:
-    got = call(OUTSIDE, "200.0.0.3", 81)
+@pytest.mark.parametrize(("eip", "router"), [("200.0.0.3", "vpc1"), ("200.0.0.4", "svcgw_gw")])
+def test_eip_on_a_port_without_service_ends_at_the_router_that_balances(eip: str, router: str) -> None:
+    got = call(OUTSIDE, eip, 81)
+    assert got.verdict is Verdict.DROPPED
+    assert f"Logical_Router_Static_Route/{router}||dst-ip|{eip}/32|discard|" in got.reason
+
+
+def test_a_routing_loop_ends_with_its_ttl() -> None:
+    """What would become of that packet without the discard route."""
+    whole = twin()
+    rows = {k: r for k, r in whole.northbound.rows.items() if getattr(r, "nexthop", "") != "discard"}
+    looping = build_world(whole.snapshot, whole.northbound, whole.nodes, northd(Northbound(rows)))
+    got = call(OUTSIDE, "200.0.0.3", 81, trace=Tracer(looping))
     assert got.verdict is Verdict.DROPPED
     assert "TTL" in got.reason
     text = render_conversation(got)

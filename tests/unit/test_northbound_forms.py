@@ -78,6 +78,7 @@ def test_rows_and_objects_both_ways() -> None:
         "Load_Balancer/two/pub2/tcp",
         "Load_Balancer/two/pub2/tcp/eip",
         "Logical_Router_Static_Route/eipgw_gw2||dst-ip|201.0.0.100/32|" + _hop(nb),
+        "Logical_Router_Static_Route/vpc2||dst-ip|201.0.0.100/32|discard|",
     }
     assert object_of(LoadBalancerGroup("vpc_a")) == ObjectId("Vpc", "", "a")
     assert object_of(LogicalSwitch("someone-elses")) is None

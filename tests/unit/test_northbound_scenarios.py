@@ -121,7 +121,12 @@ def test_scenario_3_balances_on_the_vpc_with_one_gateway_port_beside_the_eip_gat
         "200.0.0.100/32": hop[0],
         "fd00:200::100/128": hop[1],
     }
-    assert routes(nb, "vpc1") == {"0.0.0.0/0": back[0], "::/0": back[1]}
+    assert routes(nb, "vpc1") == {
+        "0.0.0.0/0": back[0],
+        "::/0": back[1],
+        "200.0.0.100/32": "discard",
+        "fd00:200::100/128": "discard",
+    }
     local = row(nb, LogicalSwitchPort, "localnet_gw1")
     assert (local.type, local.addresses, local.tag) == ("localnet", ("unknown",), 100)
     assert local.options == {"network_name": "external"}
@@ -146,6 +151,7 @@ def test_scenario_4_balances_on_a_gateway_router_that_takes_the_senders_place() 
         "10.2.0.0/24": two[0].partition("/")[0],
         "0.0.0.0/0": up[0].partition("/")[0],
         "::/0": up[1].partition("/")[0],
+        "200.0.0.101/32": "discard",
     }
     down = row(nb, LogicalRouterPort, "lrp_svcgw_gw1_svctransit_gw1").networks
     assert routes(nb, "eipgw_gw1")["200.0.0.101/32"] == down[0].partition("/")[0]
@@ -173,7 +179,7 @@ def test_ipv6_only_vpc_has_ipv6_everywhere_and_no_ipv4_route() -> None:
         networks = row(nb, LogicalRouterPort, port).networks
         assert len(networks) == 1
         assert ":" in networks[0]
-    assert set(routes(nb, "vpc6")) == {"::/0"}
+    assert set(routes(nb, "vpc6")) == {"::/0", "fd00:200::15/128"}
 
 
 def test_an_eip_of_a_family_that_its_vpc_lacks_is_routed_to_a_vip_without_backend() -> None:
@@ -305,7 +311,8 @@ SHARING = (
 def test_services_of_one_vpc_may_share_an_eip_on_different_ports() -> None:
     nb = northbound_of(*NETWORK, GATEWAYS, ONE_VPC_EIP, SHARING)
     assert row(nb, LogicalRouter, "vpc1").load_balancer == ("one/also/tcp/eip", "one/pub/tcp/eip")
-    assert len([r for r in nb.of_type(StaticRoute) if r.ip_prefix == "200.0.0.100/32"]) == 1
+    shared = [(r.router, r.nexthop == "discard") for r in nb.of_type(StaticRoute) if r.ip_prefix == "200.0.0.100/32"]
+    assert sorted(shared) == [("eipgw_gw1", False), ("vpc1", True)]
 
 
 def test_services_of_different_vpcs_cannot_share_an_eip() -> None:

@@ -82,7 +82,8 @@ class _Passages:
 class _EipRoute(NamedTuple):
     source: ServiceRows
     next_hop: str
-    row: Row
+    rows: tuple[Row, ...]
+    """On the EipGateway towards the router that balances, and on that router for what it does not balance."""
 
 
 @dataclass(slots=True)
@@ -123,7 +124,7 @@ def compile_northbound(snapshot: Snapshot, memo: Memo | None = None) -> Northbou
     parts: tuple[Tables, ...] = (
         passages.tables,
         _by_table(_shared_rows(fabric.snapshot, needed, services.values()), last),
-        {StaticRoute.table: {route.row.key: route.row for route in routes.values()}},
+        {StaticRoute.table: {row.key: row for route in routes.values() for row in route.rows}},
         {LoadBalancer.table: dict(chain.from_iterable(map(attrgetter("rows"), services.values())))},
     )
     nb = _assemble(fabric, parts, _options(fabric.snapshot))
@@ -277,7 +278,8 @@ def _eip_routes(services: Iterable[ServiceRows], passages: _Passages, last: _Las
             if first is None:
                 old = last.routes.get(place)
                 if old is None or old.source is not service or old.next_hop != hop:
-                    old = _EipRoute(service, hop, last.same(gateways.eip_route(service, eip, hop)))
+                    rows = (gateways.eip_route(service, eip, hop), gateways.eip_sink(service, eip))
+                    old = _EipRoute(service, hop, tuple(last.same(row) for row in rows))
                 found[place] = old
     return found
 

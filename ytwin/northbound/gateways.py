@@ -245,6 +245,21 @@ def eip_route(service: ServiceRows, eip: str, next_hop: str) -> StaticRoute:
     )
 
 
+def eip_sink(service: ServiceRows, eip: str) -> StaticRoute:
+    """Where a packet to an EIP ends that no load balancer took: the router that balances discards it.
+
+    Its own default route leads back to the EipGateway, which would return the packet, until its TTL is used up: a wrong port, and
+    a VIP without backends on a service router, for which northd 23.03 writes a drop that ovn-controller cannot parse.
+    """
+    router = service.vpcs[0] if len(service.vpcs) == 1 else service_router(service.gateway)
+    return StaticRoute(
+        router=router,
+        ip_prefix=f"{eip}/{32 if version_of(eip) == 4 else 128}",
+        nexthop="discard",
+        external_ids=owned_by(service.source),
+    )
+
+
 def _port(
     router: str, switch: str, addresses: tuple[str, ...], ids: Strings, chassis: tuple[str, ...] = ()
 ) -> Iterator[Row]:
