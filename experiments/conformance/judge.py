@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import takewhile
 from random import Random
 
 from deployer.jsonrpc import RpcError
@@ -121,7 +122,8 @@ class Judge:
         reasons = [trace.unjudged for trace in tried if trace.unjudged and _AT_RANDOM not in trace.unjudged]
         if reasons:
             return Verdict(unjudged=re.sub(r"\d+", "N", reasons[0]))
-        return Verdict(difference=_difference(real, ours, ahead, len(tried)))
+        closest = max(tried, key=lambda trace: _common_lines(trace.text, real[0]))
+        return Verdict(difference=_difference(real, closest, ahead, len(tried)))
 
     def _aborts(self, packet: Packet, ahead: Sequence[str]) -> bool:
         """Whether the packet meets an action that ovn-trace itself does not survive."""
@@ -192,6 +194,12 @@ class Judge:
             self._daemon = None
 
 
+def _common_lines(one: str, other: str) -> int:
+    """How many lines two texts begin with together."""
+    pairs = zip(one.splitlines(), other.splitlines(), strict=False)
+    return len(list(takewhile(lambda pair: pair[0] == pair[1], pairs)))
+
+
 def _lookups(text: str) -> list[str | None]:
     """Conntrack actions of a detailed trace. One without NAT is sure to use up a state; NAT only if nothing did before it."""
     return [found["nat"] for found in _CT_LINE.finditer(text)]
@@ -222,7 +230,7 @@ def _agreed(trace: Trace) -> Verdict:
 
 
 def _difference(real: tuple[str, str], ours: Trace, states: Sequence[str], tried: int) -> str:
-    lines = [f"  conntrack finds: {' '.join(states[:8])} ...; {tried} choices of backends tried, the last one shown"]
+    lines = [f"  conntrack finds: {' '.join(states[:8])} ...; {tried} choices of backends tried, the closest shown"]
     for name, theirs, mine in (("detailed", real[0], ours.text), ("minimal", real[1], ours.minimal)):
         if theirs != mine:
             lines.append(f"  {name} (-: ovn-trace, +: ours)")

@@ -387,6 +387,8 @@ class Draw:
         state = self._service() or self._unicast()
         if state is not None:
             state.ip_frag = self.random.choice((1, 3))
+            if state.ip_frag == 3:  # not the first one, so there is no transport header in it
+                state.tp_src = state.tp_dst = state.tcp_flags = 0
         return state
 
     def _not_ip(self) -> PacketState | None:
