@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from ytwin.controllers import reconcile
 from ytwin.core.memo import Memo
+from ytwin.datapath import limits_of
 from ytwin.logical.southbound import Southbound
 from ytwin.nodes import node_configs
 from ytwin.nodes.config import NodeConfig
@@ -64,5 +65,5 @@ def build(snapshot: Snapshot, southbound: Southbound | None = None, down: Iterab
 
 
 def verify(twin: Twin, exhaustive: bool = False, progress: Progress | None = None) -> Report:
-    """The matrix of clients and Services, isolation, and lints."""
-    return check(twin.snapshot, twin.northbound, twin.world, exhaustive, progress)
+    """The matrix of clients and Services, isolation, and lints, on the datapaths that the nodes run."""
+    return check(twin.snapshot, twin.northbound, twin.world, exhaustive, progress, limits_of(twin.nodes))

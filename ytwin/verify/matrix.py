@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
+from ytwin.datapath import Limit, limited, overruns
 from ytwin.resources.addresses import version_of
 from ytwin.resources.snapshot import Snapshot
 from ytwin.trace import Tracer
@@ -13,6 +14,7 @@ from ytwin.verify.report import REACHABLE, UNREACHABLE, BackendResult, Cell
 
 ISOLATION_PORT = 80
 Progress = Callable[[int, int], None]
+NO_LIMITS: Mapping[str, Limit] = {}
 
 
 def representatives(hosts: Iterable[Host]) -> tuple[Host, ...]:
@@ -30,10 +32,14 @@ def service_questions(snapshot: Snapshot, clients: Iterable[Host]) -> Iterator[t
     return ((client, target) for target in targets(snapshot) for client in listed)
 
 
-def service_cell(snapshot: Snapshot, tracer: Tracer, client: Host, target: Target) -> Cell:
-    """Trace one question and hold it against what the scenario promises."""
+def service_cell(
+    snapshot: Snapshot, tracer: Tracer, client: Host, target: Target, limits: Mapping[str, Limit] = NO_LIMITS
+) -> Cell:
+    """Trace one question, let the datapaths' limits (by chassis) drop what they would drop, and hold it against what the
+    scenario promises."""
     promise = expectation(snapshot, client, target)
-    answer = tracer.converse(client, target.address, target.port, target.protocol)
+    traced = tracer.converse(client, target.address, target.port, target.protocol)
+    answer = limited(traced, limits)
     holds = promise.reachable == (answer.verdict is Verdict.DELIVERED)
     return Cell(
         client=client.name,
@@ -46,6 +52,7 @@ def service_cell(snapshot: Snapshot, tracer: Tracer, client: Host, target: Targe
         backends=tuple(_result(path) for path in answer.paths if path.address),
         reason=_reason(promise, answer, holds),
         holds=holds,
+        overruns=tuple(overruns(traced, limits)),
     )
 
 
@@ -111,9 +118,17 @@ def isolation_cell(world: World, tracer: Tracer, client: Host, victim: Host, add
 
 
 def matrix(
-    snapshot: Snapshot, world: World, exhaustive: bool = False, progress: Progress | None = None
+    snapshot: Snapshot,
+    world: World,
+    exhaustive: bool = False,
+    progress: Progress | None = None,
+    limits: Mapping[str, Limit] = NO_LIMITS,
 ) -> tuple[Cell, ...]:
-    """All cells; `exhaustive` asks for every host instead of representatives; `progress(done, total)` after each cell."""
+    """All cells; `exhaustive` asks for every host instead of representatives; `progress(done, total)` after each cell.
+
+    Clients on lost nodes are no hosts of the World, and are not asked. What a Service promises to the others stays promised, so
+    a Service that lost all its backends, or its gateway, fails.
+    """
     tracer = Tracer(world)
     hosts = world.hosts if exhaustive else representatives(world.hosts)
     services = list(service_questions(snapshot, hosts))
@@ -127,7 +142,7 @@ def matrix(
             progress(len(cells), total)
 
     for client, target in services:
-        done(service_cell(snapshot, tracer, client, target))
+        done(service_cell(snapshot, tracer, client, target, limits))
     for client, victim, address in isolation:
         done(isolation_cell(world, tracer, client, victim, address))
     return tuple(cells)

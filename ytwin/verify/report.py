@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from ytwin.core.tables import format_table
+from ytwin.datapath import Overrun
 
 REACHABLE = "reachable"
 UNREACHABLE = "unreachable"
@@ -42,6 +43,8 @@ class Cell:
     reason: str
     """Why it is expected so when it holds; which flow and row are to blame when it does not."""
     holds: bool
+    overruns: tuple[Overrun, ...] = ()
+    """Walks that the flows would deliver and a node's datapath drops, because they pass through it too often."""
 
     def to_json(self) -> dict[str, Any]:
         """The documented JSON form."""
