@@ -8,10 +8,12 @@ import pytest
 
 from ytwin.controllers import reconcile
 from ytwin.core.errors import InvalidInput
+from ytwin.pipeline import build, verify
 from ytwin.resources.codec import decode
 from ytwin.resources.model import Endpoints, NetworkCard, Service, Subnet, Vpc, YusurService
 from ytwin.resources.snapshot import Snapshot
 from ytwin.resources.workload import workloads
+from ytwin.verify import Severity
 
 ROOT = Path(__file__).parents[2] / "topologies"
 INVALID = (
@@ -22,7 +24,6 @@ INVALID = (
     "exhausted",
     "duplicate-vip",
     "unknown-reference",
-    "pool-overlap",
 )
 ARTICLE = """apiVersion: iaas.yusur.io/v1
 kind: YusurService
@@ -109,3 +110,13 @@ def test_the_readme_lists_every_folder_and_nothing_else() -> None:
     listed = {line.split("`")[1] for line in text.splitlines() if line.startswith("| `")}
     broken = {path.name for path in (ROOT / "broken").iterdir()}
     assert listed == broken | {"article", "four-scenarios"}
+
+
+def test_an_eip_on_the_uplink_network_is_asked_for_by_arp_and_nobody_answers() -> None:
+    twin = build(load("broken/eip-on-link"))
+    report = verify(twin)
+    (cell,) = report.failures
+    assert (cell.client, cell.verdict) == ("outside/eipgw", "unanswered-arp")
+    assert "outside/eipgw asks for 192.0.2." in cell.reason
+    assert "no router or host answers" in cell.reason
+    assert [(f.code, f.severity) for f in report.findings] == [("eip-on-link", Severity.ERROR)]

@@ -7,6 +7,8 @@ import time
 import pytest
 
 from ytwin.core.errors import InvalidInput, Problem
+from ytwin.northbound.rows import RouterPolicy
+from ytwin.pipeline import compile_rows
 from ytwin.resources.codec import decode
 from ytwin.resources.model import Metadata, Pod, PodSpec
 from ytwin.resources.snapshot import Snapshot
@@ -54,6 +56,10 @@ PARTS: dict[str, str] = {
         "  ports: [{port: 80}]\n  selector: {app: web}\n  vnicIPs: [10.2.0.7]"
     ),
 }
+FAR = (
+    PARTS["edge"].replace("name: edge", "name: far").replace("203.0.113", "203.0.114").replace("200.0.0.0", "201.0.0.0")
+)
+"""A second EipGateway on another network."""
 SVC = f"{API}\nkind: YusurService\nmetadata: {{name: more}}\nspec: "
 WORK = (
     "{API}\nkind: BareMetal\nmetadata: {{name: more}}\n"
@@ -63,6 +69,8 @@ PROBE = (
     API + "\nkind: NetworkProbe\nmetadata: {{name: x}}\n"
     "spec: {{service: {service}, target: {{kind: Pod, name: {target}}}, address: 10.1.0.5, port: 1}}"
 )
+PLAIN = "apiVersion: v1\nkind: Service\nmetadata: {{name: alone}}\nspec: {spec}"
+LONG_AFFINITY = "vpc: vpc1\n  sessionAffinity: ClientIP\n  sessionAffinityConfig: {clientIP: {timeoutSeconds: 70000}}"
 AFFINITY = "vpc: vpc1\n  sessionAffinityConfig: {clientIP: {timeoutSeconds: 5}}"
 
 
@@ -85,6 +93,13 @@ def swap(part: str, old: str, new: str) -> dict[str, str]:
 
 def workload(address: str = "", subnet: str = "s1", mac: str = "") -> dict[str, str]:
     return files(more=WORK.format(API=API, subnet=subnet, address=address, mac=mac))
+
+
+def vpc1(routes: str, times: int = 1, **fields: str) -> dict[str, str]:
+    """The base with routes in vpc1; policy routes get a match."""
+    fields = {**({"match": "ip4"} if routes == "policyRoutes" else {}), **fields}
+    route = "{" + ", ".join(f"{name}: '{value}'" for name, value in fields.items()) + "}"
+    return swap("vpc1", "defaultSubnet: s1", f"defaultSubnet: s1, {routes}: [{', '.join([route] * times)}]")
 
 
 def test_the_base_is_valid() -> None:
@@ -138,7 +153,10 @@ CASES: list[tuple[dict[str, str], str, str, str]] = [
     (swap("edge", "uplink: 203.0.113.2", "uplink: 203.0.113.1"), "edge", "spec.gateway", "duplicate-address"),
     (swap("edge", "203.0.113.0/24", "203.0.113.0/24,fd00:9::/64"), "edge", "spec.uplink", "family-mismatch"),
     (swap("edge", "[200.0.0.0/30]", "[200.0.0.0/30, 200.0.0.3-200.0.0.9]"), "edge", "spec.pools[1]", "pool-overlap"),
-    (swap("edge", "[200.0.0.0/30]", "[200.0.0.0/30, 203.0.113.9]"), "edge", "spec.pools[1]", "pool-overlap"),
+    (swap("edge", "[200.0.0.0/30]", "[200.0.0.0/30, 10.96.0.128/26]"), "edge", "spec.pools[1]", "pool-overlap"),
+    (swap("edge", "[200.0.0.0/30]", "[200.0.0.0/30, 100.64.3.0/24]"), "edge", "spec.pools[1]", "pool-overlap"),
+    (swap("edge", "[200.0.0.0/30]", "[200.0.0.0/30, 100.88.3.0/24]"), "edge", "spec.pools[1]", "pool-overlap"),
+    (files(far=FAR.replace("201.0.0.0/30", "203.0.113.64/30")), "far", "spec.pools[0]", "pool-overlap"),
     (swap("edge", "[200.0.0.0/30]", "[200.0.0.0/30, 10.1.0.64/30]"), "edge", "spec.pools[1]", "vip-in-subnet"),
     # workloads
     (workload("10.1.0.5,fd00:1::9"), "vm", "spec.ipAddress", "duplicate-address"),
@@ -199,11 +217,42 @@ CASES: list[tuple[dict[str, str], str, str, str]] = [
     (swap("svc", "vpc: vpc1", "vpc: vpc1\n  probe: {timeoutSeconds: 9}"), "svc", "spec.probe.timeoutSeconds", "value"),
     (swap("svc", "app: web", "app: -web"), "svc", "spec.selector.app", "invalid-label"),
     (swap("svc", "name: svc", "name: Svc_1"), "svc", "metadata.name", "invalid-name"),
+    (files(x=PLAIN.format(spec="{clusterIP: 10.96.0.300}")), "x", "spec.clusterIP", "invalid-address"),
+    (files(x=PLAIN.format(spec="{clusterIPs: [10.96.0.9]}")), "svc", "spec.clusterIP", "duplicate-vip"),
+    (files(x=PLAIN.format(spec="{loadBalancerIP: 200.0.0.1}")), "lb", "spec.eip", "duplicate-vip"),
     (
-        files(x="apiVersion: v1\nkind: Service\nmetadata: {name: alone}\nspec: {}"),
-        "x",
-        "metadata.name",
-        "service-without-yusurservice",
+        swap("svc", "vpc: vpc1", LONG_AFFINITY),
+        "svc",
+        "spec.sessionAffinityConfig.clientIP.timeoutSeconds",
+        "value",
+    ),
+    # routes of a Vpc
+    (vpc1("policyRoutes", action="allow", nextHopIP="10.1.0.9"), "vpc1", "spec.policyRoutes[0].nextHopIP", "value"),
+    (vpc1("policyRoutes", action="reroute"), "vpc1", "spec.policyRoutes[0].nextHopIP", "value"),
+    (
+        vpc1("policyRoutes", action="reroute", nextHopIP="10.1.0.9,fd00:1::9"),
+        "vpc1",
+        "spec.policyRoutes[0].nextHopIP",
+        "family-mismatch",
+    ),
+    (
+        vpc1("policyRoutes", action="reroute", nextHopIP="10.1.0.9,10.1.0"),
+        "vpc1",
+        "spec.policyRoutes[0].nextHopIP",
+        "invalid-address",
+    ),
+    (vpc1("policyRoutes", 2, action="drop"), "vpc1", "spec.policyRoutes[1]", "duplicate"),
+    (
+        vpc1("staticRoutes", cidr="9.0.0.0/8", nextHopIP="10.1.0.9,10.1.0.8"),
+        "vpc1",
+        "spec.staticRoutes[0].nextHopIP",
+        "invalid-address",
+    ),
+    (
+        vpc1("staticRoutes", cidr="9.0.0.0/8", nextHopIP=""),
+        "vpc1",
+        "spec.staticRoutes[0].nextHopIP",
+        "invalid-address",
     ),
     (
         files(x=PROBE.format(service="nope", target="pod")),
@@ -254,6 +303,37 @@ def test_selection_fields_are_those_of_ovn_in_camel_case(field: str) -> None:
     assert (problem.code, problem.where.path) == ("unknown-selection-field", "spec.balancing.selectionFields[1]")
 
 
+def test_several_next_hops_of_one_family_are_accepted_as_the_compiler_does() -> None:
+    texts = vpc1("policyRoutes", action="reroute", nextHopIP="10.1.0.9, 10.1.0.10")
+    assert found(texts) == []
+    _, northbound = compile_rows(decode(texts))
+    (policy,) = northbound.of_type(RouterPolicy)
+    assert policy.nexthops == ("10.1.0.9", "10.1.0.10")
+
+
+@pytest.mark.parametrize(
+    ("eip", "code"),
+    [
+        ("203.0.113.9", ""),
+        ("203.0.113.1", "duplicate-address"),
+        ("203.0.113.2", "duplicate-address"),
+        ("203.0.113.0", "duplicate-address"),
+        ("203.0.113.255", "duplicate-address"),
+    ],
+)
+def test_an_on_link_pool_is_legal_but_not_the_addresses_in_use_there(eip: str, code: str) -> None:
+    on_link = PARTS["edge"].replace("200.0.0.0/30", "200.0.0.0/30, 203.0.113.0/24")
+    problems = found(files(edge=on_link, lb=PARTS["lb"].replace("200.0.0.1", eip)))
+    assert [(p.where.path, p.code) for p in problems] == ([("spec.eip", code)] if code else [])
+
+
+def test_addresses_in_use_in_an_on_link_pool_are_no_room_for_services() -> None:
+    edge = PARTS["edge"].replace("200.0.0.0/30", "203.0.113.0-203.0.113.2")
+    lb = PARTS["lb"].replace("eip: 200.0.0.1", "eip: ''")
+    without = {name: text for name, text in files(edge=edge, lb=lb).items() if name != "multi.yaml"}
+    assert [(p.where.path, p.code) for p in found(without)] == [("spec.pools", "exhausted")]
+
+
 def test_vpcs_may_share_cidrs_unless_one_service_joins_them() -> None:
     shared = PARTS["s2"].replace("name: s2", "name: s3").replace("10.2.0.0", "10.1.0.0")
     apart = {name: text for name, text in files(s3=shared).items() if name != "multi.yaml"}
@@ -262,12 +342,6 @@ def test_vpcs_may_share_cidrs_unless_one_service_joins_them() -> None:
 
 
 def test_a_vpc_hangs_on_one_eip_gateway() -> None:
-    second = (
-        PARTS["edge"]
-        .replace("name: edge", "name: far")
-        .replace("203.0.113", "203.0.114")
-        .replace("200.0.0.0", "201.0.0.0")
-    )
     lb = PARTS["lb"].replace("vpc: vpc1", "vpc: vpc1\n  eipGateway: edge")
     multi = PARTS["multi"].replace("vpcs:", "eipGateway: edge\n  vpcs:")
     other = (
@@ -276,8 +350,8 @@ def test_a_vpc_hangs_on_one_eip_gateway() -> None:
         .replace("200.0.0.1", "201.0.0.1")
         .replace("vpc: vpc1", "vpc: vpc1\n  eipGateway: far")
     )
-    assert [p.code for p in found(files(edge2=second, lb=lb, multi=multi, other=other))] == ["two-gateways"]
-    assert {p.code for p in found(files(edge2=second, multi=multi))} == {"which-eip-gateway"}
+    assert [p.code for p in found(files(edge2=FAR, lb=lb, multi=multi, other=other))] == ["two-gateways"]
+    assert {p.code for p in found(files(edge2=FAR, multi=multi))} == {"which-eip-gateway"}
 
 
 def test_exhausted_pools_are_told_before_anything_is_given() -> None:

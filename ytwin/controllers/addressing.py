@@ -7,17 +7,27 @@ every family that both the pool and at least one Subnet of its VPCs have; a VPC 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ytwin.controllers.allocation import Exhausted, Pool, number_of, text_of
 from ytwin.controllers.children import Addresses
 from ytwin.core.errors import InvalidInput, Location, Problem
-from ytwin.resources.addresses import AddressRange, canonical, canonical_dual, hosts, networks, split_dual
+from ytwin.resources.addresses import canonical_dual, hosts, networks
 from ytwin.resources.model import ClusterNetwork, EipGateway, Service, Subnet, Vpc, YusurService
 from ytwin.resources.snapshot import ObjectId, Snapshot, id_of
-from ytwin.resources.workload import cidrs_of, eip_gateway_of, pools_of, subnets_of, vpcs, vpcs_of_service
+from ytwin.resources.workload import (
+    cidrs_of,
+    cluster_ips_of,
+    eip_gateway_of,
+    external_ips_of,
+    occupied_outside,
+    pools_of,
+    subnets_of,
+    vpcs,
+    vpcs_of_service,
+)
 
 
 class Wish(NamedTuple):
@@ -79,11 +89,11 @@ def _pools(snapshot: Snapshot) -> Pools:
     found: dict[tuple[str, int], Pool] = {
         ("", n.version): Pool(n.version, [hosts(n)]) for n in networks(snapshot.network.service_cidr)
     }
+    occupied = [item for item, _ in occupied_outside(snapshot)]
     for gateway in snapshot.all(EipGateway):
         ranges = pools_of(gateway)
-        own = [AddressRange.parse(a) for a in split_dual(f"{gateway.spec.uplink},{gateway.spec.gateway}")]
         for version in {item.version for item in ranges}:
-            found[gateway.name, version] = Pool(version, ranges, own)
+            found[gateway.name, version] = Pool(version, ranges, occupied)
     families = {
         vpc: frozenset(6 if ":" in cidr else 4 for subnet in subnets_of(snapshot, vpc) for cidr in cidrs_of(subnet))
         for vpc in vpcs(snapshot)
@@ -101,7 +111,8 @@ def claim(snapshot: Snapshot, service: YusurService, told: Service | None) -> Cl
     cluster_wishes: tuple[Wish, ...] = ()
     eip_wishes: tuple[Wish, ...] = ()
     if has_cluster_ip(service, members):
-        cluster = canonical_dual(spec.cluster_ip) or _told_cluster(told) or canonical_dual(service.status.cluster_ip)
+        told_ips = cluster_ips_of(told) if told is not None else ()
+        cluster = canonical_dual(spec.cluster_ip) or told_ips or canonical_dual(service.status.cluster_ip)
         cluster_wishes = () if cluster else _wishes(known, "", families, service)
     if spec.type == "LoadBalancer":
         reported = told.spec.load_balancer_ip if told is not None else ""
@@ -117,27 +128,23 @@ def has_cluster_ip(service: YusurService, members: tuple[str, ...]) -> bool:
     return service.spec.type == "ClusterIP" or len(members) == 1
 
 
-def _told_cluster(told: Service | None) -> tuple[str, ...]:
-    """A headless Service ("None") tells nothing."""
-    if told is None:
-        return ()
-    texts = told.spec.cluster_ips or split_dual(told.spec.cluster_ip)
-    return canonical_dual(",".join(text for text in map(canonical, texts) if text != "None"))
-
-
 def _wishes(known: Pools, name: str, families: frozenset[int], service: YusurService) -> tuple[Wish, ...]:
     owner = str(id_of(service))
     found = (known.pools[name, version] for version in (4, 6) if version in families and (name, version) in known.pools)
     return tuple(Wish(pool, pool.place_of(owner)) for pool in found)
 
 
-def assign(claims: Mapping[ObjectId, Claim]) -> dict[ObjectId, Numbers]:
+def assign(claims: Mapping[ObjectId, Claim], others: Iterable[Service] = ()) -> dict[ObjectId, Numbers]:
     """Numbers for every claim with wishes; claims in the order of their ids. InvalidInput names every Service that gets none.
 
+    What `others` have, Services that are none of the controller's, is nobody else's either.
     Numbers of both families share a set: an IPv6 address that is also an IPv4 number (::a.b.c.d) is in nobody's pool.
     """
     cluster: set[int] = set()
     eips: set[int] = set()
+    for other in others:
+        cluster.update(number_of(address)[1] for address in cluster_ips_of(other))
+        eips.update(number_of(address)[1] for address in external_ips_of(other))
     wishing: list[tuple[ObjectId, Claim]] = []
     for key, item in claims.items():
         cluster.update(item.numbers.cluster)

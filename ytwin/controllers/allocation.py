@@ -9,12 +9,12 @@ choice into the objects, and from then on it is given.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from functools import lru_cache
 from hashlib import blake2b
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from ytwin.resources.addresses import AddressRange, merged
+from ytwin.resources.addresses import AddressRange, subtract
 
 
 class Exhausted(Exception):
@@ -76,20 +76,3 @@ class Pool:
             if number not in taken:
                 return number
         raise Exhausted
-
-
-def subtract(ranges: Sequence[AddressRange], excluded: Sequence[AddressRange]) -> tuple[AddressRange, ...]:
-    """The addresses of `ranges` (one family) that are in none of `excluded`, as disjoint ranges in ascending order."""
-    holes = merged(excluded)
-    left: list[AddressRange] = []
-    for whole in merged(ranges):
-        first = whole.first
-        for hole in holes:
-            if hole.last < first or hole.first > whole.last:
-                continue
-            if hole.first > first:
-                left.append(AddressRange(whole.version, first, hole.first - 1))
-            first = hole.last + 1
-        if first <= whole.last:
-            left.append(AddressRange(whole.version, first, whole.last))
-    return tuple(left)

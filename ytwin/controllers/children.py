@@ -16,6 +16,7 @@ from frozendict import frozendict
 from ytwin.controllers.build import construct
 from ytwin.controllers.selection import Backend
 from ytwin.resources.model import (
+    OWNER,
     EndpointAddress,
     EndpointPort,
     Endpoints,
@@ -31,9 +32,6 @@ from ytwin.resources.model import (
     YusurService,
     YusurServicePort,
 )
-
-OWNER = "iaas.yusur.io/yusurservice"
-"""Label of everything a YusurService owns; its value is the YusurService's name, the namespace is the same."""
 
 MAX_NAME = 253
 """Longest Kubernetes object name (RFC 1123 subdomain)."""

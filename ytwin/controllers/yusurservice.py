@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 
 from ytwin.controllers.addressing import Claim, assign, claim
 from ytwin.controllers.build import construct, replaced
-from ytwin.controllers.children import OWNER, Addresses, Children, Results, children
+from ytwin.controllers.children import Addresses, Children, Results, children
 from ytwin.controllers.placement import place
 from ytwin.controllers.selection import Backend, backends_of, select
 from ytwin.core.memo import Memo
 from ytwin.resources.addresses import canonical
 from ytwin.resources.model import (
+    OWNER,
     BareMetal,
     ClusterNetwork,
     EipGateway,
@@ -111,7 +112,7 @@ def _round(snapshot: Snapshot, placed: Snapshot, last: _Last) -> _Round:
     table = snapshot.table(YusurService.KIND)
     told = _told(snapshot)
     claims, kept = _claims(snapshot, placed, told, last)
-    chosen = assign(claims)
+    chosen = assign(claims, _others(snapshot))
     index = backends_of(placed)
     same_placed, same_probes = placed is last.placed, last.unchanged(snapshot, NetworkProbe.KIND)
     this = _Round({}, [], [])
@@ -220,16 +221,22 @@ def _written(snapshot: Snapshot, placed: Snapshot, this: _Round, last: _Last) ->
     put = {id_of(item): item for record in this.made for item in (record.owner, *record.children)}
     remove = {id_of(item) for record in this.gone for item in (record.owner, *record.children)}
     remove.update(last.wrote.once(_foreign, *_FOREIGN))
-    foreign = {
-        key: item
-        for key, item in snapshot.once(_foreign, *_FOREIGN).items()
-        if ObjectId(YusurService.KIND, key.namespace, key.name) not in this.records
-    }
+    foreign = {key: item for key, item in snapshot.once(_foreign, *_FOREIGN).items() if not _has_owner(snapshot, key)}
     put.update(foreign)
     owned = last.wrote.only(_OWNED).changed(put.values(), remove - put.keys())
     tables = {kind: placed.table(kind) for kind in _WORKLOADS}
     tables.update((kind, owned.table(kind)) for kind in _OWNED)
     return snapshot.with_tables(tables).knowing(_foreign, foreign, *_FOREIGN)
+
+
+def _has_owner(snapshot: Snapshot, key: ObjectId) -> bool:
+    return snapshot.get(YusurService, key.name, key.namespace) is not None
+
+
+def _others(snapshot: Snapshot) -> list[Service]:
+    """Services that are left alone; `unmanaged_services`, from what is known of the last round."""
+    foreign = snapshot.once(_foreign, *_FOREIGN).items()
+    return [item for key, item in foreign if isinstance(item, Service) and not _has_owner(snapshot, key)]
 
 
 def _foreign(snapshot: Snapshot) -> dict[ObjectId, Resource]:

@@ -14,19 +14,12 @@ from frozendict import frozendict
 from ytwin.core.errors import Unsupported
 from ytwin.northbound.names import load_balancer, owned_by
 from ytwin.northbound.rows import LoadBalancer, Row, RowKey, Strings
-from ytwin.resources.addresses import canonical, canonical_dual
+from ytwin.resources.addresses import canonical
+from ytwin.resources.balancing import ALGORITHMS, SELECTION_FIELDS, effective_algorithm
 from ytwin.resources.model import EipGateway, Endpoints, Service, ServicePort, YusurService, YusurServiceSpec
 from ytwin.resources.snapshot import ObjectId, id_of
+from ytwin.resources.workload import cluster_ips_of, external_ips_of
 
-SELECTION_FIELDS = {
-    "ipSrc": "ip_src",
-    "ipDst": "ip_dst",
-    "tpSrc": "tp_src",
-    "tpDst": "tp_dst",
-    "ethSrc": "eth_src",
-    "ethDst": "eth_dst",
-}
-"""The YAML's names and OVN's."""
 DEFAULT_FIELDS = ("ip_dst", "ip_src", "tp_dst", "tp_src")
 """Hash over the connection's addresses and ports. The default, because dp_hash costs one more recirculation per new connection
 and the datapath drops a packet after six of them."""
@@ -65,17 +58,16 @@ def service_rows(
 
     `gateway` is the EipGateway that the Service uses. Unsupported if it has an EIP and no gateway, or wants what OVN has not.
     """
-    spec, given = yusur.spec, service.spec
+    spec = yusur.spec
     vpcs = tuple(dict.fromkeys(name for name in (spec.vpc, *spec.vpcs) if name)) or (default_vpc,)
     eips: tuple[str, ...] = ()
     if spec.type == "LoadBalancer":
-        eips = tuple(dict.fromkeys((*canonical_dual(given.load_balancer_ip), *map(canonical, given.external_ips))))
+        eips = external_ips_of(service)
         if eips and gateway is None:
             raise Unsupported(f"{id_of(yusur)} has an EIP but names no EipGateway, and there is not exactly one")
     cluster_ips: tuple[str, ...] = ()
     if len(vpcs) == 1:
-        cluster_ips = tuple(map(canonical, given.cluster_ips)) or canonical_dual(given.cluster_ip)
-        cluster_ips = tuple(ip for ip in cluster_ips if ip != "None")
+        cluster_ips = cluster_ips_of(service)
     cluster = _load_balancers(yusur, service, endpoints, cluster_ips, eip=False)
     external = _load_balancers(yusur, service, endpoints, eips, eip=True)
     return ServiceRows(
@@ -144,13 +136,13 @@ def selection_fields(yusur: YusurService) -> tuple[str, ...]:
     An algorithm that OVN lacks becomes the default hash where the Service asked for the nearest, else it is Unsupported.
     """
     balancing = yusur.spec.balancing
-    if balancing.algorithm == "dpHash":
-        return ()
-    if balancing.algorithm != "hash" and balancing.on_unsupported != "nearest":
+    if balancing.algorithm not in ALGORITHMS and balancing.on_unsupported != "nearest":
         raise Unsupported(
-            f"{id_of(yusur)}: OVN has no balancing algorithm {balancing.algorithm!r}; it has hash and dpHash "
+            f"{id_of(yusur)}: OVN has no balancing algorithm {balancing.algorithm!r}; it has {' and '.join(ALGORITHMS)} "
             "(or set balancing.onUnsupported: nearest)"
         )
+    if effective_algorithm(balancing) == "dpHash":
+        return ()
     unknown = [name for name in balancing.selection_fields if name not in SELECTION_FIELDS]
     if unknown:
         raise Unsupported(

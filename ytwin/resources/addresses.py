@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -119,3 +119,20 @@ def merged(ranges: Iterable[AddressRange]) -> tuple[AddressRange, ...]:
         else:
             result.append(item)
     return tuple(result)
+
+
+def subtract(ranges: Sequence[AddressRange], excluded: Sequence[AddressRange]) -> tuple[AddressRange, ...]:
+    """The addresses of `ranges` that are in none of `excluded`, as disjoint ranges in ascending order."""
+    holes = merged(excluded)
+    left: list[AddressRange] = []
+    for whole in merged(ranges):
+        first = whole.first
+        for hole in holes:
+            if hole.version != whole.version or hole.last < first or hole.first > whole.last:
+                continue
+            if hole.first > first:
+                left.append(AddressRange(whole.version, first, hole.first - 1))
+            first = hole.last + 1
+        if first <= whole.last:
+            left.append(AddressRange(whole.version, first, whole.last))
+    return tuple(left)

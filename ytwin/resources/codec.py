@@ -16,6 +16,7 @@ from pydantic_core import ErrorDetails
 
 from ytwin.core.errors import InvalidInput, Location, Problem
 from ytwin.resources.fields import KEPT, fields_of, is_accepted, known_names, nearest
+from ytwin.resources.ignored import is_ignored
 from ytwin.resources.model import Model, Resource
 from ytwin.resources.scalars import resolve_plain
 from ytwin.resources.snapshot import ObjectId, Snapshot
@@ -36,6 +37,8 @@ class Parsed:
     """In the order of the input."""
     where: dict[ObjectId, Locator] = field(default_factory=dict)
     """Also of objects that were refused, as far as their identity could be read."""
+    ignored: list[ObjectId] = field(default_factory=list)
+    """Objects of kinds that are known and not read."""
     problems: list[Problem] = field(default_factory=list)
     whole: bool = True
     """False: objects of the input may be missing here, so a reference to nothing proves nothing."""
@@ -47,7 +50,7 @@ def decode(files: Mapping[str, str]) -> Snapshot:
     Raises InvalidInput with all problems. A file may hold several documents, Lists, or `kubectl get -o yaml` output.
     """
     parsed = parse(files)
-    snapshot = Snapshot.of(parsed.resources.values())
+    snapshot = Snapshot.of(parsed.resources.values(), parsed.ignored)
     problems = parsed.problems + validate(snapshot, parsed.where)
     if not parsed.whole:
         problems = [problem for problem in problems if problem.code not in CONSEQUENCES]
@@ -138,6 +141,10 @@ def _objects(spot: _Spot, parsed: Parsed, kind: str, version: str) -> Iterator[_
 def _read_object(spot: _Spot, parsed: Parsed) -> None:
     """One object into `parsed`, or the problems that keep it out."""
     tree = spot.tree
+    name = tree.get("kind")
+    if isinstance(name, str) and name not in KINDS and is_ignored(tree.get("apiVersion"), name):
+        parsed.ignored.append(_ignored_id(name, tree))
+        return
     kind = _kind_of(spot, parsed)
     if kind is None:
         return
@@ -164,6 +171,14 @@ def _read_object(spot: _Spot, parsed: Parsed) -> None:
         parsed.problems.append(spot.problem(("metadata", "name"), "duplicate-object", message, hint))
     elif resource is not None and len(parsed.problems) == before:
         parsed.resources[identity] = resource
+
+
+def _ignored_id(kind: str, tree: YamlMap) -> ObjectId:
+    """Who an object is that is not read any further; what it does not say as text is ""."""
+    metadata = tree.get("metadata")
+    said = [metadata.get(key, "") if isinstance(metadata, YamlMap) else "" for key in ("namespace", "name")]
+    namespace, name = (text if isinstance(text, str) else "" for text in said)
+    return ObjectId(kind, namespace, name)
 
 
 def _kind_of(spot: _Spot, parsed: Parsed) -> type[Resource] | None:

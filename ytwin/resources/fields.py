@@ -42,6 +42,7 @@ IGNORED: dict[type[Model], frozenset[str]] = {
     model.ObjectReference: frozenset(("apiVersion", "fieldPath", "resourceVersion", "uid")),
     model.EndpointAddress: frozenset(("hostname",)),
     model.EndpointPort: frozenset(("appProtocol",)),
+    model.SlicePort: frozenset(("appProtocol",)),
     model.SliceEndpoint: frozenset(("hostname", "hints", "zone", "deprecatedTopology")),
     model.SliceConditions: frozenset(("serving", "terminating")),
 }
@@ -65,13 +66,12 @@ SPELLING_MATTERS: frozenset[type[Model]] = frozenset((model.Metadata, model.Cont
 
 KEPT: dict[type[Model], frozenset[str]] = {
     model.VpcSpec: frozenset(model.VPC_EFFECTS),
-    model.VpcStaticRoute: frozenset(("ecmpMode", "bfdId")),
-    model.SubnetSpec: frozenset(model.SUBNET_EFFECTS)
+    model.VpcStaticRoute: frozenset(model.ROUTE_EFFECTS),
+    model.SubnetSpec: frozenset((*model.SUBNET_EFFECTS, *model.SUBNET_VALUES))
     | _names(
-        """provider gatewayType gatewayNode gatewayNodeSelectors natOutgoing policyRoutingPriority policyRoutingTableID vips
+        """allowSubnets allowEWTraffic gatewayNode gatewayNodeSelectors policyRoutingPriority policyRoutingTableID
         disableGatewayCheck disableInterConnection enableDHCP dhcpV4Options dhcpV6Options enableIPv6RA ipv6RAConfigs
-        allowEWTraffic u2oInterconnectionIP u2oFeatures u2oRouting enableLb enableEcmp enableMulticastSnoop nodeNetwork htbqos
-        underlayGateway"""
+        u2oInterconnectionIP u2oFeatures u2oRouting enableEcmp enableMulticastSnoop nodeNetwork htbqos underlayGateway"""
     ),
 }
 """kube-ovn's fields that the twin does not model, kept in `foreign`."""

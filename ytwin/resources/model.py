@@ -18,6 +18,11 @@ KUBE_OVN = "kubeovn.io/v1"
 CORE = "v1"
 DISCOVERY = "discovery.k8s.io/v1"
 
+OWNER = "iaas.yusur.io/yusurservice"
+"""Label of everything a YusurService owns; its value is the YusurService's name, the namespace is the same."""
+MAX_AFFINITY_S = 65535
+"""The longest that OVN's affinity_timeout can be, in seconds; Kubernetes allows a day."""
+
 Protocol = Literal["TCP", "UDP", "SCTP"]
 Integer = Annotated[int, Strict()]
 """A number as Kubernetes wants it: neither "80" nor true nor 80.0."""
@@ -109,20 +114,44 @@ class VpcPolicyRoute(Model):
     next_hop_ip: Annotated[str, Field(alias="nextHopIP")] = ""
 
 
-VPC_EFFECTS = ("vpcPeerings", "enableExternal", "extraExternalSubnets", "bfdPort", "enableBfd", "dynamicRouting")
-SUBNET_EFFECTS = (
-    "private",
-    "allowSubnets",
-    "acls",
-    "vlan",
-    "logicalGateway",
-    "u2oInterconnection",
-    "externalEgressGateway",
-    "natOutgoingPolicyRules",
-    "routeTable",
-    "namespaceSelectors",
-    "enableExternalLBAddress",
-)
+VPC_EFFECTS = {
+    "vpcPeerings": "joins this VPC's router with another VPC's",
+    "enableExternal": "connects this VPC's router to the external Subnet",
+    "extraExternalSubnets": "connects this VPC's router to further external Subnets",
+    "bfdPort": "takes routes away whose next hop stops answering BFD",
+    "enableBfd": "takes routes away whose next hop stops answering BFD",
+    "dynamicRouting": "announces and learns routes by a routing protocol",
+}
+ROUTE_EFFECTS = {
+    "ecmpMode": "makes replies return by the next hop that the request came from",
+    "bfdId": "takes the route away when its next hop stops answering BFD",
+}
+SUBNET_EFFECTS = {
+    "private": "lets nobody in but the nodes, the Subnet itself and allowSubnets",
+    "acls": "drops what its rules say",
+    "vlan": "is an underlay: the physical network's router stands where the VPC's would",
+    "logicalGateway": "keeps the VPC's router as the gateway of an underlay Subnet",
+    "u2oInterconnection": "routes between an underlay Subnet and the VPC",
+    "externalEgressGateway": "sends what leaves the cluster to a router of its own",
+    "natOutgoingPolicyRules": "translates the source of some of what leaves the cluster",
+    "routeTable": "routes what comes from here by a table of its own",
+    "namespaceSelectors": "takes Pods of every namespace with these labels",
+    "enableExternalLBAddress": "answers for Services' external addresses",
+    "vips": "has addresses that move between Pods",
+}
+SUBNET_VALUES = {
+    "enableLb": "has no load balancer, so its clients reach no ClusterIP",
+    "provider": "is no network of OVN, or carries further interfaces of its Pods",
+    "natOutgoing": "translates the source of what leaves the cluster, on the nodes",
+    "gatewayType": "sends what leaves the cluster through gatewayNode",
+}
+"""What kube-ovn's fields do that change who reaches whom, where they are in use; the last ones for certain values only."""
+
+
+def effect_of(path: str) -> str:
+    """What the field at a path of `Vpc.unmodelled` or `Subnet.unmodelled` does in kube-ovn."""
+    name = path.rpartition(".")[2]
+    return {**VPC_EFFECTS, **ROUTE_EFFECTS, **SUBNET_EFFECTS, **SUBNET_VALUES}[name]
 
 
 def _in_use(value: Any) -> bool:
@@ -189,9 +218,12 @@ class Subnet(Resource):
             found.append("spec.enableLb")
         if foreign.get("provider", "ovn") not in ("", "ovn"):
             found.append("spec.provider")
-        # kube-ovn translates sources for Subnets of its default VPC only.
-        if foreign.get("natOutgoing") and self.spec.vpc in ("", "ovn-cluster"):
-            found.append("spec.natOutgoing")
+        # What leaves the cluster passes the nodes from kube-ovn's default VPC only.
+        if self.spec.vpc in ("", "ovn-cluster"):
+            if foreign.get("natOutgoing"):
+                found.append("spec.natOutgoing")
+            if foreign.get("gatewayType") == "centralized":
+                found.append("spec.gatewayType")
         return tuple(found)
 
 
@@ -333,8 +365,8 @@ class ServicePort(Model):
 
 
 class ClientIPConfig(Model):
-    timeout_seconds: Annotated[int, Strict(), Field(ge=1, le=65535)] = 10800
-    """65535 s is the longest that OVN's affinity_timeout can be."""
+    timeout_seconds: Annotated[int, Strict(), Field(ge=1, le=86400)] = 10800
+    """Of a YusurService, at most MAX_AFFINITY_S."""
 
 
 class SessionAffinityConfig(Model):
@@ -342,8 +374,9 @@ class SessionAffinityConfig(Model):
 
 
 class ServiceSpec(Model):
-    type: Literal["ClusterIP", "LoadBalancer"] = "ClusterIP"
+    type: Literal["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"] = "ClusterIP"
     cluster_ip: Annotated[str, Field(alias="clusterIP")] = ""
+    """"None": headless."""
     cluster_ips: Annotated[tuple[str, ...], Field(alias="clusterIPs")] = ()
     load_balancer_ip: Annotated[str, Field(alias="loadBalancerIP")] = ""
     external_ips: Annotated[tuple[str, ...], Field(alias="externalIPs")] = ()
@@ -355,7 +388,8 @@ class ServiceSpec(Model):
 
 class Service(Resource):
     """What the yusurService-controller writes for the ycloud-controller. A Service of the input with the name of a YusurService
-    tells the addresses already given to it; one without is refused, because its VPC is not said."""
+    tells the addresses already given to it. One without (default/kubernetes, kube-dns) keeps its addresses from being given to
+    anybody else and is compiled to nothing, because its VPC is not said; `check` names it."""
 
     KIND = "Service"
     API_VERSIONS = (CORE,)
@@ -394,6 +428,14 @@ class Endpoints(Resource):
     subsets: tuple[EndpointSubset, ...] = ()
 
 
+class SlicePort(Model):
+    """Unlike a port of Endpoints, it may be every port: `port` is empty then."""
+
+    name: str = ""
+    port: Port | None = None
+    protocol: Protocol = "TCP"
+
+
 class SliceConditions(Model):
     ready: Boolean | None = None
 
@@ -413,7 +455,7 @@ class EndpointSlice(Resource):
     NAMESPACED = True
     address_type: Literal["IPv4", "IPv6", "FQDN"] = "IPv4"
     endpoints: tuple[SliceEndpoint, ...] = ()
-    ports: tuple[EndpointPort, ...] = ()
+    ports: tuple[SlicePort, ...] = ()
 
 
 # --- workloads of the IaaS ---------------------------------------------------------------------------------------------

@@ -21,14 +21,16 @@ class Snapshot:
     """Valid objects; equal whatever order they arrived in."""
 
     objects: Mapping[ObjectId, Resource] = field(default_factory=dict)
+    ignored: tuple[ObjectId, ...] = ()
+    """Objects of the input whose kinds the twin does not read (`ytwin.resources.ignored`), sorted: for reports, nothing else."""
     _derived: dict[Callable[[Any], Any], tuple[tuple[str, ...], Any]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
 
     @classmethod
-    def of(cls, resources: Iterable[Resource]) -> Snapshot:
+    def of(cls, resources: Iterable[Resource], ignored: Iterable[ObjectId] = ()) -> Snapshot:
         """Objects sorted by id; the last of two with one id wins (kubectl apply)."""
-        return cls(Objects.of(resources))
+        return cls(Objects.of(resources), tuple(sorted(set(ignored))))
 
     @cached_property
     def _objects(self) -> Objects:
@@ -69,7 +71,7 @@ class Snapshot:
 
     def _inheriting(self, objects: Objects) -> Snapshot:
         """Other objects, with what `once` knows about kinds that are the same."""
-        made = Snapshot(objects)
+        made = Snapshot(objects, self.ignored)
         for function, (kinds, value) in self._derived.items():
             if kinds and all(objects.table(kind) is self.table(kind) for kind in kinds):
                 made._derived[function] = (kinds, value)

@@ -12,8 +12,18 @@ from ipaddress import ip_network
 
 from frozendict import frozendict
 
-from ytwin.resources.addresses import AddressRange, canonical, canonical_dual, hosts, networks, split_dual, version_of
+from ytwin.resources.addresses import (
+    AddressRange,
+    canonical,
+    canonical_dual,
+    hosts,
+    networks,
+    split_dual,
+    subtract,
+    version_of,
+)
 from ytwin.resources.model import (
+    OWNER,
     BareMetal,
     ClusterNetwork,
     ContainerPort,
@@ -22,6 +32,7 @@ from ytwin.resources.model import (
     Node,
     Pod,
     Resource,
+    Service,
     Subnet,
     SubnetSpec,
     VirtualMachine,
@@ -133,14 +144,64 @@ def excluded_of(subnet: Subnet) -> tuple[AddressRange, ...]:
 
 
 def pools_of(gateway: EipGateway) -> tuple[AddressRange, ...]:
-    """An EipGateway's pools in the order written. Pools are routed to the uplink, so each of their addresses can be an EIP."""
+    """An EipGateway's pools in the order written. Each address can be an EIP, but for those in `occupied_outside`."""
     return tuple(AddressRange.parse(text) for text in gateway.spec.pools)
+
+
+def occupied_outside(snapshot: Snapshot) -> tuple[tuple[AddressRange, str], ...]:
+    """Addresses that nobody gets as an EIP though a pool holds them, and what they are: EipGateways' own, their outside routers',
+    and what is no host address of the network between the two. What cannot be read is left out."""
+    return snapshot.once(_occupied_outside, EipGateway.KIND)
+
+
+def _occupied_outside(snapshot: Snapshot) -> tuple[tuple[AddressRange, str], ...]:
+    found: list[tuple[AddressRange, str]] = []
+    for gateway in snapshot.all(EipGateway):
+        spec, of = gateway.spec, f"of EipGateway {gateway.name}"
+        said = [(text, f"the uplink {of}") for text in split_dual(spec.uplink)]
+        said += [(text, f"the gateway {of}, the outside router's own address") for text in split_dual(spec.gateway)]
+        try:
+            found += [(AddressRange.parse(text), what) for text, what in said]
+            whole = [(AddressRange.of(network), hosts(network)) for network in networks(spec.cidr_block)]
+        except ValueError:
+            continue
+        for all_, usable in whole:
+            for gap in subtract([all_], [usable]):
+                found.append((gap, f"no host address of the uplink network {of}"))
+    return tuple(found)
 
 
 def vpcs_of_service(snapshot: Snapshot, service: YusurService) -> tuple[str, ...]:
     """VPCs whose workloads may be backends, in the order written; the default VPC if none is named."""
     named = dict.fromkeys(name for name in (service.spec.vpc, *service.spec.vpcs) if name)
     return tuple(named) or (default_vpc(snapshot),)
+
+
+def unmanaged_services(snapshot: Snapshot) -> tuple[Service, ...]:
+    """Services that nobody compiles, because no YusurService of their name says a VPC, and nobody removes, because they carry no
+    owner label: default/kubernetes, kube-dns and the like."""
+    return snapshot.once(_unmanaged_services, Service.KIND, YusurService.KIND)
+
+
+def _unmanaged_services(snapshot: Snapshot) -> tuple[Service, ...]:
+    return tuple(
+        service
+        for service in snapshot.all(Service)
+        if OWNER not in service.metadata.labels and snapshot.get(YusurService, service.name, service.namespace) is None
+    )
+
+
+def cluster_ips_of(service: Service) -> tuple[str, ...]:
+    """A Service's ClusterIPs, canonical, IPv4 first; () of a headless one."""
+    texts = service.spec.cluster_ips or split_dual(service.spec.cluster_ip)
+    return canonical_dual(",".join(text for text in texts if text != "None"))
+
+
+def external_ips_of(service: Service) -> tuple[str, ...]:
+    """The addresses at which a Service answers from outside the cluster, canonical."""
+    return tuple(
+        dict.fromkeys((*canonical_dual(service.spec.load_balancer_ip), *map(canonical, service.spec.external_ips)))
+    )
 
 
 def eip_gateway_of(snapshot: Snapshot, service: YusurService) -> EipGateway | None:

@@ -88,7 +88,7 @@ def _success(paths: tuple[Path, ...]) -> str:
 def _nobody_answers(call: Call, next_hop: str, lost: Walk | None) -> Conversation:
     question = "Neighbour Discovery" if ":" in next_hop else "ARP"
     where = f": {lost.reason}" if lost is not None and lost.reason else ""
-    reason = f"{question} of {call.client.name} for {next_hop} stays unanswered{where}"
+    reason = f"{call.client.name} asks for {next_hop} by {question}, and no router or host answers{where}"
     paths: tuple[Path, ...] = ()
     if lost is not None:
         walk = replace(lost, verdict=Verdict.UNANSWERED_ARP, reason=reason)

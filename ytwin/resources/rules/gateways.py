@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ytwin.resources.addresses import Address, AddressRange, canonical_dual, hosts
+from ytwin.resources.addresses import Address, AddressRange, canonical_dual, hosts, subtract
 from ytwin.resources.model import EipGateway, NetworkCard, Node
 from ytwin.resources.rules.report import Report, overlaps, readable
 from ytwin.resources.workload import ENCAP_IP, encap_ip
@@ -107,19 +107,26 @@ def _outside(report: Report, gateway: EipGateway, used: dict[tuple[str, int | No
 
 
 def _pools_and_networks(report: Report, pools: list[tuple[AddressRange, tuple[EipGateway, int]]]) -> None:
-    """A pool is routed to the uplink, so it lies outside of every network that somebody is connected to."""
-    ranges: list[tuple[AddressRange, str]] = []
+    """A pool is routed to the uplink, so it lies outside of every network that somebody is connected to.
+
+    Inside its own uplink network it is legal, and common: what then happens to packets is for `check` to tell (eip-on-link).
+    """
+    outside: dict[str, list[AddressRange]] = {}
     for gateway in report.snapshot.all(EipGateway):
-        for network in readable(gateway.spec.cidr_block):
-            ranges.append(
-                (AddressRange.of(network), f"cidrBlock of EipGateway {gateway.name}, where nobody answers ARP for it")
-            )
-    ranges += ((item, "serviceCIDR") for item in report.plan.service)
-    ranges += ((item, "transitCIDR") for item in report.plan.transit)
-    ranges += ((item, "joinCIDR") for item in report.plan.join)
+        outside[gateway.name] = [AddressRange.of(network) for network in readable(gateway.spec.cidr_block)]
+    inside = [(item, "serviceCIDR") for item in report.plan.service]
+    inside += ((item, "transitCIDR") for item in report.plan.transit)
+    inside += ((item, "joinCIDR") for item in report.plan.join)
     for item, (gateway, index) in pools:
-        for other, name in ranges:
+        path: Path = ("spec", "pools", index)
+        for other, name in inside:
             if item.overlaps(other):
-                message = f"{gateway.spec.pools[index]} overlaps {name}"
-                hint = "take addresses that the outside routes to the uplink and nobody is connected to"
-                report.add(gateway, ("spec", "pools", index), "pool-overlap", message, hint)
+                message = f"{gateway.spec.pools[index]} overlaps {name} {other}"
+                hint = f"take addresses that the cluster itself does not use, or another {name}"
+                report.add(gateway, path, "pool-overlap", message, hint)
+        foreign = subtract([item], outside[gateway.name])
+        for name, networks in outside.items():
+            if any(part.overlaps(network) for part in foreign for network in networks):
+                message = f"{gateway.spec.pools[index]} overlaps cidrBlock of EipGateway {name}"
+                hint = f"hosts there look for the address on their own network; take it out, or give the pool to {name}"
+                report.add(gateway, path, "pool-overlap", message, hint)

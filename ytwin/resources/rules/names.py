@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 
 from ytwin.resources.model import (
+    OWNER,
     BareMetal,
     ClusterNetwork,
     NetworkProbe,
@@ -98,8 +99,11 @@ def check_port_name(report: Report, owner: Resource, path: Path, name: str) -> N
 
 
 def check_references(report: Report) -> None:
-    """NetworkProbes point at what they probe; Services belong to a YusurService."""
+    """NetworkProbes point at what they probe. Those that the controller wrote are its own business: it removes leftovers."""
     for probe in report.snapshot.all(NetworkProbe):
+        if OWNER in probe.metadata.labels:
+            report.addresses(probe, ("spec", "address"), probe.spec.address)
+            continue
         report.refer(probe, ("spec", "service"), YusurService, probe.spec.service, probe.namespace)
         report.addresses(probe, ("spec", "address"), probe.spec.address)
         target = probe.spec.target

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ytwin.resources.addresses import Address, AddressRange, Network, hosts
-from ytwin.resources.model import ClusterNetwork, Metadata, Resource, Subnet, Vpc
+from ytwin.resources.model import ClusterNetwork, Metadata, Resource, Subnet, Vpc, VpcPolicyRoute
 from ytwin.resources.rules.report import Report, SubnetFacts, overlaps
 from ytwin.resources.workload import JOIN, default_vpc, vpc_of
 from ytwin.resources.yamltree import Path
@@ -108,19 +108,37 @@ def _vpc(report: Report, vpc: Vpc) -> None:
             report.add(vpc, path, "wrong-vpc", message, f"name a Subnet whose spec.vpc is {vpc.name}")
     for index, route in enumerate(spec.static_routes):
         at: Path = ("spec", "staticRoutes", index)
-        hops = report.addresses(vpc, (*at, "nextHopIP"), route.next_hop_ip)
+        hops = report.address_list(vpc, (*at, "nextHopIP"), route.next_hop_ip)
         target = _destination(report, vpc, (*at, "cidr"), route.cidr)
         if hops and target and hops[0].version != target:
             hint = "a route and its next hop are of one family"
             report.add(vpc, (*at, "nextHopIP"), "family-mismatch", f"{hops[0]} cannot be reached by IPv{target}", hint)
-        if not hops and not route.next_hop_ip:
-            report.add(vpc, (*at, "nextHopIP"), "invalid-address", "no next hop is given", "write an IP address")
+        if len(hops) > 1 or not route.next_hop_ip.strip():
+            message = "several next hops are given" if hops else "no next hop is given"
+            hint = "write one IP address; for several next hops write the route several times"
+            report.add(vpc, (*at, "nextHopIP"), "invalid-address", message, hint)
+    seen: dict[tuple[int, str], int] = {}
     for index, policy in enumerate(spec.policy_routes):
-        at = ("spec", "policyRoutes", index, "nextHopIP")
-        report.addresses(vpc, at, policy.next_hop_ip)
-        if (policy.action == "reroute") != bool(policy.next_hop_ip):
-            hint = "nextHopIP goes with action reroute, and only with it"
-            report.add(vpc, at, "value", f"action {policy.action} and nextHopIP do not fit", hint)
+        at = ("spec", "policyRoutes", index)
+        first = seen.setdefault((policy.priority, policy.match), index)
+        if first != index:
+            message = f"priority {policy.priority} with this match stands in spec.policyRoutes[{first}] already"
+            report.add(
+                vpc, at, "duplicate", message, "keep one of them; several next hops go into one nextHopIP, as a,b"
+            )
+        _next_hops(report, vpc, (*at, "nextHopIP"), policy)
+
+
+def _next_hops(report: Report, vpc: Vpc, path: Path, policy: VpcPolicyRoute) -> None:
+    """One next hop, or several of one family (OVN shares the flows out between them), as kube-ovn has it."""
+    hops = report.address_list(vpc, path, policy.next_hop_ip)
+    if (policy.action == "reroute") != bool(policy.next_hop_ip.strip()):
+        hint = "nextHopIP goes with action reroute, and only with it"
+        said = "without a nextHopIP" if policy.action == "reroute" else "with a nextHopIP"
+        report.add(vpc, path, "value", f"action {policy.action} {said} does nothing", hint)
+    if len({hop.version for hop in hops}) > 1:
+        hint = "write one policy route per family"
+        report.add(vpc, path, "family-mismatch", "next hops of both families, which OVN ignores", hint)
 
 
 def _destination(report: Report, vpc: Vpc, path: Path, text: str) -> int:

@@ -17,9 +17,7 @@ from ytwin.resources.snapshot import ObjectId, Snapshot, id_of
 from ytwin.resources.yamltree import Path, path_text, shorten
 
 UNKNOWN_REFERENCE = "unknown-reference"
-CONSEQUENCES = frozenset(
-    (UNKNOWN_REFERENCE, "no-subnet", "no-eip-gateway", "service-without-yusurservice", "no-such-vnicip")
-)
+CONSEQUENCES = frozenset((UNKNOWN_REFERENCE, "no-subnet", "no-eip-gateway", "no-such-vnicip"))
 """Codes that a missing object causes elsewhere; silent when part of the input could not be read."""
 
 
@@ -135,6 +133,12 @@ class Report:
 
     def addresses(self, owner: Resource, path: Path, text: str) -> tuple[Address, ...]:
         """The addresses of "v4,v6"; problems for what is no address, and for two of one family."""
+        found = self.address_list(owner, path, text)
+        self.one_per_family(owner, path, [address.version for address in found])
+        return found
+
+    def address_list(self, owner: Resource, path: Path, text: str) -> tuple[Address, ...]:
+        """The addresses of "a,b,...", of whatever families; problems for what is no address."""
         found: list[Address] = []
         for part in split_dual(text):
             try:
@@ -144,7 +148,6 @@ class Report:
             except ValueError:
                 hint = "write an IPv4 or IPv6 address, or both as v4,v6"
                 self.add(owner, path, "invalid-address", f'"{shorten(part)}" is no IP address', hint)
-        self.one_per_family(owner, path, [address.version for address in found])
         return tuple(found)
 
     def networks(self, owner: Resource, path: Path, text: str) -> tuple[Network, ...]:

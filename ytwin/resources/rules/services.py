@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping
 from ytwin.resources.addresses import canonical
 from ytwin.resources.balancing import ALGORITHMS, LACKING, SELECTION_FIELDS, lacking
 from ytwin.resources.fields import nearest
-from ytwin.resources.model import EipGateway, Service, VNicIP, Vpc, YusurService
+from ytwin.resources.model import MAX_AFFINITY_S, EipGateway, VNicIP, Vpc, YusurService
 from ytwin.resources.rules.names import LABEL, check_port_name
 from ytwin.resources.rules.report import Report, SubnetFacts, overlaps
 from ytwin.resources.snapshot import Snapshot
@@ -25,8 +25,6 @@ def check(report: Report) -> None:
         _balancing(report, service)
         _times(report, service)
         _vnic_ips(report, service, backends)
-    for child in report.snapshot.all(Service):
-        _child(report, child)
 
 
 class Backends:
@@ -204,10 +202,18 @@ def _balancing(report: Report, service: YusurService) -> None:
 
 def _times(report: Report, service: YusurService) -> None:
     spec = service.spec
+    path: Path
     if spec.session_affinity_config is not None and spec.session_affinity != "ClientIP":
         hint = "say sessionAffinity: ClientIP, or leave the config out"
-        path: Path = ("spec", "sessionAffinityConfig")
+        path = ("spec", "sessionAffinityConfig")
         report.add(service, path, "value", "a timeout without sessionAffinity: ClientIP", hint)
+    timeout_s = (
+        spec.session_affinity_config.client_ip.timeout_seconds if spec.session_affinity_config is not None else 0
+    )
+    if timeout_s > MAX_AFFINITY_S:
+        path = ("spec", "sessionAffinityConfig", "clientIP", "timeoutSeconds")
+        message = f"OVN remembers a client for at most {MAX_AFFINITY_S} s, not for {timeout_s} s"
+        report.add(service, path, "value", message, f"write at most {MAX_AFFINITY_S}")
     if spec.probe.timeout_seconds > spec.probe.period_seconds:
         message = (
             f"a probe waits {spec.probe.timeout_seconds} s but the next one starts after {spec.probe.period_seconds} s"
@@ -239,11 +245,3 @@ def _vnic_ips(report: Report, service: YusurService, backends: Backends) -> None
         if address in seen:
             report.add(service, path, "duplicate", f"{address} stands twice", "name each address once")
         seen.add(address)
-
-
-def _child(report: Report, child: Service) -> None:
-    """A Service tells addresses already given to the YusurService of its name; by itself it does not say its VPC."""
-    if not report.exists(YusurService, child.name, child.namespace):
-        hint = "write a YusurService of that name and namespace, or leave the Service out"
-        message = f"Service {child.name} has no YusurService, so its VPC is not said"
-        report.add(child, ("metadata", "name"), "service-without-yusurservice", message, hint)

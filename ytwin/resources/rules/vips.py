@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ytwin.resources.addresses import Address, AddressRange, hosts, merged, split_dual
+from ytwin.resources.addresses import Address, AddressRange, hosts, split_dual, subtract
 from ytwin.resources.model import EipGateway, Resource, Service, YusurService
 from ytwin.resources.rules.report import Report, readable
-from ytwin.resources.workload import eip_gateway_of, pools_of, vpcs_of_service
+from ytwin.resources.workload import eip_gateway_of, occupied_outside, pools_of, unmanaged_services, vpcs_of_service
 from ytwin.resources.yamltree import Path
 
 _TRANSIT_SIZE = 4
@@ -18,6 +18,8 @@ _TRANSIT_SIZE = 4
 class _Vips:
     """What all Services have been given so far."""
 
+    others: dict[Address, Service] = field(default_factory=dict)
+    """ClusterIPs and external addresses of Services that are none of ours."""
     cluster: dict[tuple[Address, int, str], YusurService] = field(default_factory=dict)
     """(ClusterIP, port, protocol) -> Service."""
     eips: dict[tuple[Address, int, str], YusurService] = field(default_factory=dict)
@@ -34,6 +36,8 @@ class _Vips:
 def check(report: Report) -> None:
     vips = _Vips()
     families = _families(report)
+    for other in unmanaged_services(report.snapshot):
+        _unmanaged(report, other, vips)
     for service in report.snapshot.all(YusurService):
         _service(report, service, vips, families)
     _capacities(report, vips)
@@ -46,6 +50,20 @@ def _families(report: Report) -> dict[str, set[int]]:
     for facts in report.subnets.values():
         found.setdefault(facts.vpc, set()).update(network.version for network in facts.networks)
     return found
+
+
+def _unmanaged(report: Report, service: Service, vips: _Vips) -> None:
+    """It is not compiled, but what it has nobody else can have."""
+    spec = service.spec
+    said: list[tuple[Path, str]] = [(("spec", "clusterIPs", i), text) for i, text in enumerate(spec.cluster_ips)]
+    said += [] if spec.cluster_ips else [(("spec", "clusterIP"), spec.cluster_ip)]
+    said += [(("spec", "loadBalancerIP"), spec.load_balancer_ip)]
+    said += [(("spec", "externalIPs", i), text) for i, text in enumerate(spec.external_ips)]
+    for path, text in said:
+        for address in report.addresses(service, path, text) if text != "None" else ():
+            vips.others[address] = service
+            if any(address in item for item in report.plan.service):
+                _demand(vips, "", {address.version}, str(address))
 
 
 def _service(report: Report, service: YusurService, vips: _Vips, families: dict[str, set[int]]) -> None:
@@ -96,7 +114,7 @@ def _cluster_ip(report: Report, service: YusurService, vips: _Vips, known: set[i
         _in_subnet(report, owner, path, address, service)
         _has_family(report, owner, path, address, known)
         _demand(vips, "", {address.version}, str(address))
-        _once(report, service, owner, path, address, vips.cluster)
+        _once(report, service, owner, path, address, vips.cluster, vips.others)
 
 
 def _eip(report: Report, service: YusurService, gateway: EipGateway, vips: _Vips, known: set[int]) -> None:
@@ -122,7 +140,11 @@ def _eip(report: Report, service: YusurService, gateway: EipGateway, vips: _Vips
         _in_subnet(report, owner, path, address, service)
         _has_family(report, owner, path, address, known)
         _demand(vips, gateway.name, {address.version}, str(address))
-        _once(report, service, owner, path, address, vips.eips)
+        _once(report, service, owner, path, address, vips.eips, vips.others)
+        for item, what in occupied_outside(report.snapshot):
+            if address in item:
+                hint = "take another address of the pools, or leave it open"
+                report.add(owner, path, "duplicate-address", f"EIP {address} is {what}", hint)
         route, first = vips.targets.setdefault(address, (target, service))
         if route != target:
             message = f"EIP {address} leads to {route} already, for YusurService {first.namespace}/{first.name}"
@@ -159,7 +181,12 @@ def _once(
     path: Path,
     address: Address,
     taken: dict[tuple[Address, int, str], YusurService],
+    others: dict[Address, Service],
 ) -> None:
+    if address in others:
+        stranger = others[address]
+        message = f"Service {stranger.namespace}/{stranger.name} has {address} already"
+        report.add(owner, path, "duplicate-vip", message, "take another address, or leave it open")
     for port in service.spec.ports:
         other = taken.setdefault((address, port.port, port.protocol), service)
         if other is not service:
@@ -219,7 +246,7 @@ def _capacities(report: Report, vips: _Vips) -> None:
 
 def _pool_capacity(report: Report, gateway: EipGateway, demand: dict[int, set[str]]) -> None:
     try:
-        pools = merged(pools_of(gateway))
+        pools = subtract(pools_of(gateway), [item for item, _ in occupied_outside(report.snapshot)])
     except ValueError:
         return
     for version, owners in demand.items():

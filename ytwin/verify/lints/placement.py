@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from ipaddress import ip_address, ip_interface
 
 from ytwin.northbound.rows import LogicalRouter, LogicalRouterPort, LogicalSwitchPort, Row
-from ytwin.resources.addresses import canonical_dual
+from ytwin.resources.addresses import canonical_dual, version_of
 from ytwin.resources.model import EipGateway, YusurService
 from ytwin.resources.workload import eip_gateway_of
 from ytwin.verify.lints.context import LintContext
@@ -76,8 +76,9 @@ def eip_on_link(context: LintContext) -> Iterator[Finding]:
         for eip in canonical_dual(service.status.eip):
             if any(ip_address(eip) in network for network in uplinks):
                 message = (
-                    f"EIP {eip} lies in the uplink network of EipGateway {gateway.name}: the outside asks for it by ARP "
-                    "and nobody answers; use a pool that is routed to the uplink address"
+                    f"EIP {eip} lies in the uplink network of EipGateway {gateway.name}: outside/{gateway.name} asks for it "
+                    f"by {'Neighbour Discovery' if version_of(eip) == 6 else 'ARP'} instead of sending to the uplink, and no "
+                    "router answers; use a pool outside of that network, routed to the uplink address"
                 )
                 yield Finding(
                     "eip-on-link", Severity.ERROR, f"YusurService/{service.namespace}/{service.name}", message

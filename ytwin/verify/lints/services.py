@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ytwin.resources.addresses import canonical_dual, version_of
-from ytwin.resources.model import Endpoints, NetworkCard, Subnet, Vpc, YusurService
+from ytwin.resources.model import Endpoints, NetworkCard, Subnet, YusurService
 from ytwin.resources.workload import vpcs_of_service
 from ytwin.verify.lints.context import LintContext
 from ytwin.verify.report import Finding, Severity
@@ -122,16 +122,6 @@ def mtu_exceeds_tunnel(context: LintContext) -> Iterator[Finding]:
             yield Finding("mtu-exceeds-tunnel", Severity.WARNING, f"Subnet/{subnet.name}", message)
 
 
-def unmodelled_fields(context: LintContext) -> Iterator[Finding]:
-    """Fields of kube-ovn's objects that may change who reaches whom and that the twin accepts without modelling them."""
-    specs = [(f"Vpc/{vpc.name}", vpc.unmodelled) for vpc in context.snapshot.all(Vpc)]
-    specs += [(f"Subnet/{subnet.name}", subnet.unmodelled) for subnet in context.snapshot.all(Subnet)]
-    for name, paths in specs:
-        for path in paths:
-            message = f"{path} is accepted and not modelled: answers may differ from a cluster that acts on it"
-            yield Finding("unmodelled-field", Severity.WARNING, name, message)
-
-
 LINTS = (
     no_backend,
     dp_hash,
@@ -139,5 +129,4 @@ LINTS = (
     stale_udp,
     client_address_lost,
     mtu_exceeds_tunnel,
-    unmodelled_fields,
 )
