@@ -162,7 +162,11 @@ class Fabric:
         """The output port is on this chassis: check for a packet that would go back, then the egress pipeline."""
         state = flight.state
         if port.type == "chassisredirect":
-            port = self.ports[port.options["distributed-port"]]
+            distributed = self.ports.get(port.options.get("distributed-port", ""))
+            if distributed is None:
+                run.drop(flight, f"{port.name}: its distributed port is not in the Southbound")
+                return
+            port = distributed
         state.outport = port.name
         if state.inport == port.name and not state.flags & FLAG_LOOPBACK:
             run.drop(flight, f"{port.name}: would leave by the port it came in, without flags.loopback")
@@ -179,8 +183,8 @@ class Fabric:
         here = flight.chassis
         remote: set[str] = set()
         flooded = flight.datapath in self.localnet_of
-        for name in group:
-            port = self.ports[name]
+        members = [self.ports[name] for name in group if name in self.ports]
+        for port in members:
             if port.type == "patch" or self._here(port, here):
                 self._copy_to(run, flight, port)
             elif port.type != "localnet" and port.chassis in self.chassis and not flooded:
@@ -190,8 +194,7 @@ class Fabric:
         for chassis in sorted(remote):
             copy = flight.fork()
             self._tunnel(copy, chassis, flight.state.outport)
-            for name in group:
-                port = self.ports[name]
+            for port in members:
                 if port.type != "patch" and self._here(port, chassis):
                     self._copy_to(run, copy, port)
 
@@ -301,9 +304,12 @@ class Fabric:
     def send(self, run: Run, host: Host, state: PacketState, origin: str = "", length_bytes: int = 0) -> None:
         """A host sends a frame; one from outside comes in on every chassis that maps the physical network."""
         places = self.localnet_chassis.get(host.port, ()) if host.kind == OUTSIDE else (host.chassis,)
+        binding = self.ports.get(host.port)
+        if binding is None:
+            return  # a Southbound that was read may lack the port
         for chassis in places:
             if chassis not in self.chassis:
                 continue
-            flight = Flight(state.copy(), chassis, self.ports[host.port].datapath, "")
+            flight = Flight(state.copy(), chassis, binding.datapath, "")
             flight.origin, flight.length_bytes = origin, length_bytes
             self.enter(run, flight, host.port, chassis)

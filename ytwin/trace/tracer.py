@@ -119,7 +119,9 @@ class Tracer:
             if best is None or rank < best[0]:
                 best = (rank, end, host)
         if best is None:
-            walk = Walk((), Verdict.DROPPED, packet, None, "", "", "no chassis takes the frame")
+            known = sent.inport in self.fabric.ports
+            reason = "no chassis takes the frame" if known else f"port {sent.inport} is not in the Southbound"
+            walk = Walk((), Verdict.DROPPED, packet, None, "", "", reason)
             return Outcome(walk, run.memory, None, None)
         _, end, host = best
         hops, state = hops_of(end.flight.trail), end.flight.state

@@ -39,7 +39,7 @@ def build_world(
     attached = {a.iface_id: chassis_name(c) for c in living for a in c.attachments}
     bound = bind(southbound, attached, chassis)
     localnets = _localnets(bound, living)
-    hosts = (*_edge_hosts(snapshot, northbound, living), *_outside_hosts(snapshot, bound, northbound))
+    hosts = (*_edge_hosts(snapshot, northbound, living), *_outside_hosts(snapshot, northbound))
     return World(bound, hosts, localnets, chassis)
 
 
@@ -113,7 +113,7 @@ def _routes(config: NodeConfig, attachment: Attachment) -> tuple[Route, ...]:
     return tuple(Route(ANY[version_of(gateway)], gateway) for gateway in attachment.gateways)
 
 
-def _outside_hosts(snapshot: Snapshot, southbound: Southbound, northbound: Northbound) -> tuple[Host, ...]:
+def _outside_hosts(snapshot: Snapshot, northbound: Northbound) -> tuple[Host, ...]:
     """The router beyond each EipGateway: it owns `spec.gateway` and routes every pool to `spec.uplink`."""
     localnet_of = {
         row.external_ids.get("name", ""): row.name
@@ -123,8 +123,6 @@ def _outside_hosts(snapshot: Snapshot, southbound: Southbound, northbound: North
     hosts = []
     for gateway in snapshot.all(EipGateway):
         port = localnet_of.get(gateway.name, f"localnet_{gateway.name}")
-        if port not in southbound.ports:
-            continue
         lengths: dict[int, int] = {n.version: n.prefixlen for n in networks(gateway.spec.cidr_block)}
         own = tuple(f"{a}/{lengths[version_of(a)]}" for a in split_dual(gateway.spec.gateway))
         hosts.append(
