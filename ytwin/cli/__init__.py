@@ -18,6 +18,9 @@ from ytwin.core.errors import YtwinError
 
 EXIT_HOLDS, EXIT_INVALID, EXIT_INTERRUPTED = 0, 2, 130
 
+COLLECTOR_THRESHOLDS = (200_000, 50, 100)
+"""For `gc.set_threshold`: one command makes many values that live to its end, so looking for garbage often finds none."""
+
 # Typer exports the leaf only, and which package its base comes from has changed between releases.
 UsageError = BadParameter.__mro__[1]
 
@@ -53,6 +56,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run() -> None:
-    """The console script: one command, then the end, so collecting garbage often would cost more than it frees."""
-    gc.set_threshold(200_000, 50, 100)
+    """The console script."""
+    gc.set_threshold(*COLLECTOR_THRESHOLDS)
     sys.exit(main())
