@@ -1,0 +1,164 @@
+"""Asks the wire every question, in parallel, and compares."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from deployer.lab import Lab
+from deployer.lab.chassis import INTEGRATION
+from deployer.wire import evidence
+from deployer.wire.judge import complete, difference
+from deployer.wire.question import ANSWER, NOTHING, Outcome, Question, questions, server_ports
+from deployer.wire.report import AGREE, DIFFER, UNJUDGED, WireCell, WireReport
+from deployer.wire.traffic import Traffic, Unjudged, why_not
+from ytwin.pipeline import Twin
+
+Progress = Callable[[int, int], None]
+_PRIMER_S = 0.04
+"""Between the packet that teaches an affinity (and is lost to that) and the connection that uses it."""
+_AFFINITY_TABLE = 78
+"""OpenFlow table in which ovn-controller 23.03 lets affinities be learned: OFTABLE_CHK_LB_AFFINITY."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to ask."""
+
+    jobs: int = 48
+    """Cells asked at the same time."""
+    answer_s: float = 8.0
+    """How long to wait for an answer that the twin forecasts; TCP sends its SYN again after 1, 3 and 7 s."""
+    silence_s: float = 1.6
+    """How long silence must last to count as such; TCP sends its SYN again after 1 s."""
+    exhaustive: bool = False
+    """Every host as a client, instead of one per kind, VPC, Subnet and node."""
+    evidence: Path | None = None
+    """Folder for what is kept about differences."""
+    capture: bool = False
+    """Ask a cell that differs once more, with tcpdump at both ends."""
+
+
+def verify_wire(
+    lab: Lab, twin: Twin, options: Options = Options(), progress: Progress | None = None  # noqa: B008 - frozen
+) -> WireReport:
+    """Hold every cell of the twin's matrix against real traffic in `lab`; `progress(done, total)` after each."""
+    asked = questions(twin, options.exhaustive)
+    return asyncio.run(_Verification(lab, twin, options).run(asked, progress))
+
+
+class _Verification:
+    def __init__(self, lab: Lab, twin: Twin, options: Options) -> None:
+        self.lab = lab
+        self.twin = twin
+        self.options = options
+        self.pids = {host.name: lab.host(host.name).pid for host in twin.world.hosts}
+        self.traffic = Traffic(self.pids.__getitem__)
+        self.gate = asyncio.Semaphore(options.jobs)
+
+    async def run(self, asked: tuple[Question, ...], progress: Progress | None) -> WireReport:
+        begin = time.monotonic()
+        self.traffic.serve(self.pids, server_ports(asked, self.twin))
+        cells: dict[int, WireCell] = {}
+
+        async def one(index: int, question: Question) -> None:
+            cells[index] = await self.cell(question)
+            if progress is not None:
+                progress(len(cells), len(asked))
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                sticky = [(i, q) for i, q in enumerate(asked) if q.affinity]
+                for index, question in enumerate(asked):
+                    if not question.affinity:
+                        group.create_task(one(index, question))
+            for index, cell in (await self.sticky_cells(sticky)).items():
+                cells[index] = cell
+                if progress is not None:
+                    progress(len(cells), len(asked))
+            ordered = [await self.keep(i, cells[i]) for i in sorted(cells)]
+        finally:
+            await self.traffic.close()
+        return WireReport(tuple(ordered), time.monotonic() - begin)
+
+    async def cell(self, question: Question) -> WireCell:
+        """Ask one question until its answer cannot change any more."""
+        reason = why_not(question.protocol)
+        if reason:
+            return WireCell(question, {}, UNJUDGED, reason)
+        begin = time.monotonic()
+        seen: Counter[Outcome] = Counter()
+        async with self.gate:
+            while not complete(question, seen):
+                # Silence takes long and is the same for all: several at once.
+                wave = 1 if question.forecast != {Outcome(NOTHING)} else question.at_least
+                try:
+                    seen.update(await asyncio.gather(*(self.call(question) for _ in range(wave))))
+                except Unjudged as error:
+                    return WireCell(question, seen, UNJUDGED, str(error))
+        return _judged(question, seen, time.monotonic() - begin)
+
+    async def call(self, question: Question) -> Outcome:
+        hopeful = any(outcome.kind == ANSWER for outcome in question.forecast)
+        wait_s = self.options.answer_s if hopeful else self.options.silence_s
+        if hopeful and Outcome(NOTHING) in question.forecast:
+            wait_s = self.options.silence_s
+        return await self.traffic.call(question.client, question.address, question.port, question.protocol, wait_s)
+
+    # -- affinity --------------------------------------------------------------------------------------------------
+
+    async def sticky_cells(self, sticky: Iterable[tuple[int, Question]]) -> dict[int, WireCell]:
+        """Cells whose clients keep their backend: every node forgets what it learned between two rounds."""
+        open_cells = {index: (question, Counter[Outcome]()) for index, question in sticky if not why_not(question.protocol)}
+        done = {i: WireCell(q, {}, UNJUDGED, why_not(q.protocol)) for i, q in sticky if why_not(q.protocol)}
+        begin = time.monotonic()
+        while open_cells:
+            self.forget_affinities()
+            # One client with two questions about the same backends would see them in one affinity: order decides nothing.
+            outcomes = await asyncio.gather(*(self.sticky_call(question) for question, _ in open_cells.values()))
+            for (index, (question, seen)), outcome in zip(list(open_cells.items()), outcomes, strict=True):
+                seen[outcome] += 1
+                if complete(question, seen):
+                    done[index] = _judged(question, seen, time.monotonic() - begin)
+                    del open_cells[index]
+        return done
+
+    async def sticky_call(self, question: Question) -> Outcome:
+        async with self.gate:
+            primer = asyncio.create_task(self.call(question))
+            await asyncio.sleep(_PRIMER_S)
+            outcome = await self.call(question)
+            primer.cancel()
+            await asyncio.gather(primer, return_exceptions=True)
+            return outcome
+
+    def forget_affinities(self) -> None:
+        """Delete learned flows; ovn-controller's own are in other tables."""
+        for chassis in self.lab.all_chassis:
+            if chassis.alive:
+                bridge = f"unix:{chassis.directory}/{INTEGRATION}.mgmt"
+                chassis.run("ovs-ofctl", "del-flows", bridge, f"table={_AFFINITY_TABLE}")
+
+    # -- differences -----------------------------------------------------------------------------------------------
+
+    async def keep(self, index: int, cell: WireCell) -> WireCell:
+        """The cell, with evidence if it differs."""
+        if cell.state != DIFFER or self.options.evidence is None:
+            return cell
+        folder = self.options.evidence / f"cell-{index}"
+        if self.options.capture:
+            answered = [o.backend for o in (*cell.question.forecast, *cell.seen) if o.backend in self.pids]
+            with evidence.capture(self.lab, [cell.question.client, *answered], folder):
+                for _ in range(cell.question.at_least):
+                    await self.call(cell.question)
+        evidence.keep(self.lab, cell, folder)
+        return replace(cell, evidence=str(folder))
+
+
+def _judged(question: Question, seen: Counter[Outcome], seconds: float) -> WireCell:
+    reason = difference(question, seen)
+    return WireCell(question, dict(seen), DIFFER if reason else AGREE, reason, seconds)
