@@ -258,7 +258,7 @@ def traces(ovn: OvnSandbox, services: int, subnets: int, packets: int, runs: int
         packet = draw.packet()
         if southbound.ports[packet.state.inport].type == "":
             chosen.append(packet)
-    texts = [packet.microflow for packet in chosen]
+    questions = [(southbound.ports[packet.state.inport].datapath.name, packet.microflow) for packet in chosen]
     ours_s, ovn_s = [], []
     with ovn.tracer(["new"] * (8 * packets)) as daemon:
         for _ in range(runs + 1):  # the first warms both
@@ -267,7 +267,8 @@ def traces(ovn: OvnSandbox, services: int, subnets: int, packets: int, runs: int
             ours_s.append((time.perf_counter() - begin) / ways)
             begin = time.perf_counter()
             for start in range(0, packets, _PIPELINED):
-                daemon.trace_many(("", text) for text in texts[start : start + _PIPELINED])
+                answers = daemon.trace_many(questions[start : start + _PIPELINED])
+                assert all("ingress(" in answer for answer in answers), "ovn-trace did not trace"
             ovn_s.append((time.perf_counter() - begin) / packets)
     return Comparison("single trace", Timing.of(ours_s[1:]), Timing.of(ovn_s[1:])), flows
 
