@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,15 +25,17 @@ class RpcError(YtwinError):
 class Connection:
     """One connection to `remote`: "unix:PATH", "tcp:HOST:PORT" ("tcp:[IPV6]:PORT"), or the path of a Unix socket.
 
-    Not thread-safe.
+    "ssl:HOST:PORT" needs `tls`, which also decides whom to trust. Not thread-safe.
     """
 
-    def __init__(self, remote: Path | str, timeout_s: float = 60.0) -> None:
+    def __init__(self, remote: Path | str, timeout_s: float = 60.0, tls: ssl.SSLContext | None = None) -> None:
         self._buffer = ""
         self._pending = b""
         self._next_id = 0
         try:
-            self._socket = _connect(str(remote), timeout_s)
+            self._socket = _connect(str(remote), timeout_s, tls)
+        except ssl.SSLError as error:
+            raise RpcError(f"cannot connect to {remote}: TLS: {error.reason or error}") from error
         except OSError as error:
             raise RpcError(f"cannot connect to {remote}: {error.strerror or error}") from error
 
@@ -99,12 +102,22 @@ class Connection:
             self._pending = data[cut:]
 
 
-def _connect(remote: str, timeout_s: float) -> socket.socket:
-    if remote.startswith("tcp:"):
-        host, _, port = remote.removeprefix("tcp:").rpartition(":")
+def _connect(remote: str, timeout_s: float, tls: ssl.SSLContext | None) -> socket.socket:
+    scheme, colon, address = remote.partition(":")
+    if colon and scheme in ("tcp", "ssl"):
+        host, _, port = address.rpartition(":")
         if not host or not port.isdecimal():
-            raise RpcError(f"{remote}: expected tcp:HOST:PORT")
-        return socket.create_connection((host.strip("[]"), int(port)), timeout_s)
+            raise RpcError(f"{remote}: expected {scheme}:HOST:PORT")
+        plain = socket.create_connection((host.strip("[]"), int(port)), timeout_s)
+        if scheme == "tcp":
+            return plain
+        try:
+            if tls is None:
+                raise RpcError(f"{remote}: no certificates given")
+            return tls.wrap_socket(plain)
+        except BaseException:
+            plain.close()
+            raise
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     connection.settimeout(timeout_s)
     try:

@@ -67,6 +67,12 @@ class Target(Protocol):
         Lists that the target keeps as sets are sorted, as in `desired`. It is read when it is asked for, never remembered.
         """
 
+    def notes(self, plan: Changes) -> tuple[str, ...]:
+        """One line for each thing that `apply(plan)` does otherwise than the plan's words say, because of others' rows.
+
+        YtwinError if others' rows are in the way.
+        """
+
     def apply(self, plan: Changes) -> None:
         """Carry out `plan`, which was made against the present snapshot; StalePlan, with nothing done, if that has moved.
 
