@@ -15,6 +15,9 @@ class HostRoute:
     via: str
     device: str
 
+    def __str__(self) -> str:
+        return f"{self.prefix} via {self.via} dev {self.device}"
+
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
@@ -31,6 +34,10 @@ class Attachment:
     gateways: tuple[str, ...]
     """Default gateways inside the workload, one per family; empty for kind Node, whose routes are host routes."""
     mtu: int
+
+    def __str__(self) -> str:
+        via = f" via {' '.join(self.gateways)}" if self.gateways else ""
+        return f"{self.iface_id} {self.mac} {' '.join(self.addresses)}{via} mtu {self.mtu}"
 
 
 @dataclass(frozen=True, slots=True)

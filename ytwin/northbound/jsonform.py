@@ -14,6 +14,7 @@ without rows are left out, rows are sorted by key.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
 from typing import Any
 
 from frozendict import frozendict
@@ -34,7 +35,9 @@ def plain(value: object) -> Any:
     """A column's value as JSON."""
     if isinstance(value, Mapping):
         return {key: value[key] for key in sorted(value)}
-    return list(value) if isinstance(value, tuple) else value
+    if isinstance(value, tuple):
+        return [plain(part) for part in value]
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
 
 
 def to_json(nb: Northbound) -> dict[str, Any]:

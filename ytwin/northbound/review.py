@@ -134,7 +134,8 @@ def _change_json(change: Change[RowKey, Row]) -> dict[str, Any]:
 
 def _column_json(name: str, before: Any, after: Any) -> dict[str, Any]:
     if isinstance(before, tuple) and isinstance(after, tuple) and set(before) != set(after):
-        return {"name": name, "added": _missing(after, before), "removed": _missing(before, after)}
+        added, removed = plain(tuple(_missing(after, before))), plain(tuple(_missing(before, after)))
+        return {"name": name, "added": added, "removed": removed}
     if isinstance(before, Mapping) and isinstance(after, Mapping):
         keys = [key for key in sorted(before.keys() | after.keys()) if before.get(key) != after.get(key)]
         return {"name": name, "keys": {key: {"before": before.get(key), "after": after.get(key)} for key in keys}}
