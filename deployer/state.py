@@ -1,6 +1,6 @@
 """A State's entries as JSON, and back: the form of saved plans, of the fake target's file and of digests.
 
-A row of the Northbound has the columns of `ytwin.northbound.jsonform`; a NodeConfig and a GlobalOption their fields.
+A row of the Northbound has the columns of `ytwin.northbound.jsonform`; the others have their fields.
 """
 
 from __future__ import annotations
@@ -13,21 +13,20 @@ from typing import Any
 
 from frozendict import frozendict
 
+from deployer.outside import OutsideConfig
 from deployer.target import NODE, GlobalOption, Item, State
 from ytwin.core.errors import YtwinError
 from ytwin.nodes.config import Attachment, HostRoute, NodeConfig
 from ytwin.northbound.jsonform import row_to_json
 from ytwin.northbound.rows import TABLES, RowKey
 
-_KINDS: Mapping[str, type[Any]] = {kind.table: kind for kind in (*TABLES, GlobalOption)}
+_KINDS: Mapping[str, type[Any]] = {kind.table: kind for kind in (*TABLES, GlobalOption, OutsideConfig)}
 
 
 def item_to_json(item: Item) -> dict[str, Any]:
     """One entry."""
-    if isinstance(item, NodeConfig):
+    if isinstance(item, NodeConfig | OutsideConfig | GlobalOption):
         return {name: _plain(value) for name, value in asdict(item).items()}
-    if isinstance(item, GlobalOption):
-        return {"name": item.name, "value": item.value}
     return row_to_json(item)
 
 
@@ -75,4 +74,4 @@ def _plain(value: Any) -> Any:
 def _frozen(value: Any) -> Any:
     if isinstance(value, Mapping):
         return frozendict(value)
-    return tuple(value) if isinstance(value, list) else value
+    return tuple(_frozen(part) for part in value) if isinstance(value, list) else value

@@ -8,17 +8,19 @@ State has one entry per thing, under the key that the compiled topology gives it
     RowKey(TABLE, NAME)          -> a row of the Northbound (ytwin.northbound.rows)
     RowKey("NB_Global", OPTION)  -> GlobalOption: one key of NB_Global.options
     RowKey("Node", NODE)         -> NodeConfig: what a node is told; only of targets that own nodes
+    RowKey("Outside", NAME)      -> OutsideConfig: the host beyond an EipGateway; only of targets that own nodes
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Protocol, TypeAlias, cast
+from typing import Any, ClassVar, Protocol, TypeAlias, TypeGuard, cast
 
+from deployer.outside import OutsideConfig, outside_configs
 from ytwin.core.plan import Plan
 from ytwin.nodes.config import NodeConfig
-from ytwin.northbound.rows import EMPTY, Northbound, Row, RowKey, Strings
+from ytwin.northbound.rows import EMPTY, TABLES, Northbound, Row, RowKey, Strings
 from ytwin.pipeline import Twin
 
 NODE = "Node"
@@ -41,7 +43,7 @@ class GlobalOption:
         return RowKey(self.table, self.name)
 
 
-Item: TypeAlias = Row | GlobalOption | NodeConfig
+Item: TypeAlias = Row | GlobalOption | NodeConfig | OutsideConfig
 State: TypeAlias = Mapping[RowKey, Item]
 Changes: TypeAlias = Plan[RowKey, Item]
 
@@ -59,7 +61,7 @@ class Target(Protocol):
 
     @property
     def owns_nodes(self) -> bool:
-        """Whether the target's State has NodeConfigs."""
+        """Whether the target's State has NodeConfigs and OutsideConfigs."""
 
     def snapshot(self) -> State:
         """What this deployment owns there now: only its own rows, and of them only what the deployer writes.
@@ -83,11 +85,17 @@ class Target(Protocol):
         """Let go of connections; a second call does nothing."""
 
 
+def is_row(item: Item | None) -> TypeGuard[Row]:
+    """Whether it is a row of the Northbound: what a target that owns no nodes can hold, GlobalOptions aside."""
+    return isinstance(item, TABLES)
+
+
 def desired(twin: Twin, target: Target) -> dict[RowKey, Item]:
     """What `target` should hold for `twin`, in the form that `target.snapshot()` has once it does."""
     state = northbound_state(twin.northbound)
     if target.owns_nodes:
         state |= {RowKey(NODE, node.node): node for node in twin.nodes}
+        state |= {outside.key: outside for outside in outside_configs(twin)}
     return state
 
 

@@ -13,10 +13,9 @@ from typing import Any
 from deployer.northbound.ledger import OUR_IDS, OWN, SHARED, asked_settings, marks, shared_entry
 from deployer.northbound.reader import PARENTS, REFERENCES, STRONG, Ask, Live, RawRow, includes, select, uuids_in
 from deployer.ovsdb_json import Operation, Value, columns_of, encode_map, encode_set, parent_of
-from deployer.target import Changes, GlobalOption, Item
+from deployer.target import Changes, GlobalOption, Item, is_row
 from ytwin.core.errors import StalePlan, YtwinError
 from ytwin.core.plan import Change
-from ytwin.nodes.config import NodeConfig
 from ytwin.northbound.rows import (
     GatewayChassis,
     LoadBalancer,
@@ -117,7 +116,7 @@ def _refuse_conflicts(live: Live, plan: Changes, foreign: Foreign) -> None:
                 )
             continue
         rows = foreign.named.get(key, [])
-        if not rows or isinstance(after, NodeConfig):
+        if not rows or not is_row(after):
             continue
         if key.table not in _CONTAINERS or len(rows) > 1:
             owner = _owner(rows[0])
@@ -211,17 +210,17 @@ class Writer:
         for number, change in enumerate(creates):
             self._name(change, number)
         for change in changes:
-            if isinstance(change.before, NodeConfig) or isinstance(change.after, NodeConfig):
-                raise YtwinError(f"{change.key}: a Northbound has no nodes")
-            if isinstance(change.before, GlobalOption) or isinstance(change.after, GlobalOption):
-                self._change_option(change.key, change.before, change.after)
-            elif change.before is None:
-                assert change.after is not None
-                self._create(change.key, change.after)
-            elif change.after is None:
-                self._delete(change.key, change.before)
+            before, after = change.before, change.after
+            if change.key.table == GlobalOption.table:
+                self._change_option(change.key, before, after)
+            elif is_row(before) and is_row(after):
+                self._update(change.key, before, after)
+            elif is_row(after):
+                self._create(change.key, after)
+            elif is_row(before):
+                self._delete(change.key, before)
             else:
-                self._update(change.key, change.before, change.after)
+                raise YtwinError(f"{change.key}: not a row of a Northbound")
         return [
             *self._inserts.values(),
             *self._waits,

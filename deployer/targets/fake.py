@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from deployer.northbound.ledger import asked_settings, check_deployment
+from deployer.outside import OutsideConfig
 from deployer.ovsdb_json import parent_of
 from deployer.plans import write_whole
 from deployer.state import state_from_json, state_to_json
-from deployer.target import DEFAULT_DEPLOYMENT, NODE, Changes, GlobalOption, Item, State
+from deployer.target import DEFAULT_DEPLOYMENT, NODE, Changes, GlobalOption, Item, State, is_row
 from deployer.targets import TargetOptions
 from ytwin.core.errors import YtwinError
 from ytwin.core.plan import apply
-from ytwin.nodes.config import NodeConfig
 from ytwin.northbound.rows import EMPTY, LoadBalancerGroup, LogicalRouter, LogicalSwitch, RowKey
 
 _CONTAINERS = (LogicalSwitch.table, LogicalRouter.table, LoadBalancerGroup.table, GlobalOption.table)
@@ -106,28 +106,32 @@ class FakeTarget:
                 raise YtwinError(f"{self._file}: not a file of the fake target: {error}") from error
 
     def _others(self) -> dict[RowKey, Item]:
-        """What does not belong to this deployment, Nodes excepted: those are a lab's own."""
+        """What does not belong to this deployment; nodes and the outside excepted, which are a lab's own."""
         found = {
             k: v
             for name, state in self._store.deployments.items()
             if name != self._deployment
             for k, v in state.items()
         }
-        return {key: item for key, item in (self._store.foreign | found).items() if key.table != NODE}
+        return {
+            key: item
+            for key, item in (self._store.foreign | found).items()
+            if key.table not in (NODE, OutsideConfig.table)
+        }
 
     def _refuse_conflicts(self, plan: Changes) -> None:
         others = self._others()
         problems: list[str] = []
         for change in plan:
             theirs, after = others.get(change.key), change.after
-            if theirs is None or change.before is not None or after is None or isinstance(after, NodeConfig):
+            if theirs is None or change.before is not None or after is None:
                 continue
             if change.key.table not in _CONTAINERS:
                 problems.append(f"{change.key}: exists already and belongs to somebody else")
             elif isinstance(after, GlobalOption):
                 if after != theirs:
                     problems.append(f"{change.key}: is set otherwise by others")
-            elif not _has(theirs, asked_settings(after)):
+            elif is_row(after) and not _has(theirs, asked_settings(after)):
                 problems.append(
                     f"{change.key}: belongs to somebody else, who would have to set {dict(asked_settings(after))}"
                 )
@@ -146,11 +150,11 @@ class FakeTarget:
 
 
 def _parent(item: Item) -> tuple[RowKey, str] | None:
-    return None if isinstance(item, NodeConfig | GlobalOption) else parent_of(item)
+    return parent_of(item) if is_row(item) else None
 
 
 def _has(theirs: Item, settings: Mapping[str, str]) -> bool:
-    now: Mapping[str, str] = EMPTY if isinstance(theirs, NodeConfig | GlobalOption) else asked_settings(theirs)
+    now: Mapping[str, str] = asked_settings(theirs) if is_row(theirs) else EMPTY
     return all(now.get(key) == value for key, value in settings.items())
 
 
