@@ -6,7 +6,7 @@ files -> Snapshot -> reconciled Snapshot -> Northbound + NodeConfigs -> Southbou
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ytwin.controllers import reconcile
 from ytwin.core.memo import Memo
@@ -19,9 +19,11 @@ from ytwin.northbound.rows import Northbound
 from ytwin.northd import northd
 from ytwin.resources.codec import decode
 from ytwin.resources.snapshot import Snapshot
-from ytwin.trace.types import World
+from ytwin.trace import Tracer
+from ytwin.trace.types import Conversation, Host, Verdict, World
 from ytwin.trace.world import build_world
 from ytwin.verify import Report, check
+from ytwin.verify.drift import Drift, explained
 from ytwin.verify.matrix import Progress
 
 
@@ -36,6 +38,10 @@ class Twin:
     southbound: Southbound
     """Unbound: no port has a chassis yet."""
     world: World
+    drift: Drift | None = None
+    """How a Southbound that was read differs from the compiled one; None where the compiled one is used."""
+    world_compiled: World | None = None
+    """`world` with the compiled flows, where there is drift."""
 
 
 def read(files: Mapping[str, str]) -> Snapshot:
@@ -59,11 +65,28 @@ def build(snapshot: Snapshot, southbound: Southbound | None = None, down: Iterab
     """The whole twin. `southbound` replaces the compiled flows by those of a dump; `down` names nodes that are lost."""
     reconciled, northbound = compile_rows(snapshot)
     nodes = node_configs(reconciled, northbound)
-    flows = southbound if southbound is not None else northd(northbound)
-    world = build_world(reconciled, northbound, nodes, flows, tuple(down))
-    return Twin(reconciled, northbound, nodes, flows, world)
+    flows, lost = northd(northbound), tuple(down)
+    world = build_world(reconciled, northbound, nodes, flows, lost)
+    if southbound is None:
+        return Twin(reconciled, northbound, nodes, flows, world)
+    drift = Drift(flows, southbound)
+    observed = build_world(reconciled, northbound, nodes, drift.named, lost)
+    return Twin(reconciled, northbound, nodes, drift.named, observed, drift, world)
+
+
+def converse(twin: Twin, client: Host, address: str, port: int, protocol: str) -> Conversation:
+    """Client calls address. With a Southbound that was read, a failure names the flow where it parts from the compiled."""
+    answer = Tracer(twin.world).converse(client, address, port, protocol)
+    if twin.drift is None or twin.world_compiled is None or answer.verdict is Verdict.DELIVERED:
+        return answer
+    should = Tracer(twin.world_compiled).converse(client, address, port, protocol)
+    parting = twin.drift.reason(answer, should)
+    return replace(answer, reason=f"{answer.reason}; {parting}") if parting else answer
 
 
 def verify(twin: Twin, exhaustive: bool = False, progress: Progress | None = None) -> Report:
     """The matrix of clients and Services, isolation, and lints, on the datapaths that the nodes run."""
-    return check(twin.snapshot, twin.northbound, twin.world, exhaustive, progress, limits_of(twin.nodes))
+    report = check(twin.snapshot, twin.northbound, twin.world, exhaustive, progress, limits_of(twin.nodes))
+    if twin.drift is None or twin.world_compiled is None:
+        return report
+    return explained(report, twin.drift, twin.world, twin.world_compiled)

@@ -22,7 +22,6 @@ from ytwin.northbound.jsonform import to_json as northbound_to_json
 from ytwin.northbound.nbctl import nbctl_script
 from ytwin.northbound.review import review
 from ytwin.resources.codec import dump, to_dict
-from ytwin.trace import Tracer
 from ytwin.trace.jsonform import conversation_to_json
 from ytwin.trace.picture import picture as draw_picture
 from ytwin.trace.render import render_conversation
@@ -202,7 +201,7 @@ def trace(
     host = find_client(twin, client)
     to = find_destination(twin, host, destination, protocol, ipv6)
     limits = limits_of(twin.nodes)
-    traced = Tracer(twin.world).converse(host, to.address, to.port, to.protocol)
+    traced = pipeline.converse(twin, host, to.address, to.port, to.protocol)
     conversation = limited(traced, limits)
     if picture:
         write_text(picture, draw_picture(conversation))
