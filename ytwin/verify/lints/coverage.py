@@ -37,18 +37,20 @@ def unmanaged_service(context: LintContext) -> Iterator[Finding]:
 
 
 def ignored_kinds(context: LintContext) -> Iterator[Finding]:
-    """One finding per kind that the twin does not read; those that decide who reaches whom are warnings."""
+    """Kinds that the twin does not read: one warning for each that decides who reaches whom, one notice for all others."""
     by_kind: dict[str, list[str]] = {}
     for kind, namespace, name in context.snapshot.ignored:
         by_kind.setdefault(kind, []).append(f"{namespace}/{name}" if namespace else name)
-    for kind, names in by_kind.items():
+    for kind in sorted(DECISIVE & by_kind.keys()):
+        names = by_kind.pop(kind)
         rest = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-        shown = f"{', '.join(names[:_NAMED])}{rest}"
-        if kind in DECISIVE:
-            message = f"not modelled, though it may change who reaches whom: {shown}"
-            yield Finding("ignored-kind", Severity.WARNING, kind, message)
-        else:
-            yield Finding("ignored-kind", Severity.INFO, kind, f"not read: {shown}")
+        message = f"not modelled, though it may change who reaches whom: {', '.join(names[:_NAMED])}{rest}"
+        yield Finding("ignored-kind", Severity.WARNING, kind, message)
+    if by_kind:
+        counts = ", ".join(f"{len(names)} {kind}" for kind, names in sorted(by_kind.items()))
+        yield Finding(
+            "ignored-kind", Severity.INFO, "input", f"not read, as the network does not follow from them: {counts}"
+        )
 
 
 LINTS = (unmodelled_fields, unmanaged_service, ignored_kinds)
