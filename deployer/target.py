@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol, TypeAlias, TypeGuard, cast
 
 from deployer.outside import OutsideConfig, outside_configs
-from ytwin.core.plan import Plan
+from ytwin.core.plan import Plan, diff
 from ytwin.nodes.config import NodeConfig
 from ytwin.northbound.rows import EMPTY, TABLES, Northbound, Row, RowKey, Strings
 from ytwin.pipeline import Twin
@@ -81,6 +81,9 @@ class Target(Protocol):
         Interrupted at any point, what it leaves is a State from which another plan reaches the goal.
         """
 
+    def destroy(self) -> None:
+        """Remove all that this deployment owns, and what only carries it; of a half-built or broken one too."""
+
     def close(self) -> None:
         """Let go of connections; a second call does nothing."""
 
@@ -97,6 +100,11 @@ def desired(twin: Twin, target: Target) -> dict[RowKey, Item]:
         state |= {RowKey(NODE, node.node): node for node in twin.nodes}
         state |= {outside.key: outside for outside in outside_configs(twin)}
     return state
+
+
+def destroy_by_plan(target: Target) -> None:
+    """`Target.destroy` for a target that its snapshots show completely."""
+    target.apply(diff(target.snapshot(), {}))
 
 
 def northbound_state(northbound: Northbound) -> dict[RowKey, Item]:

@@ -17,7 +17,7 @@ from deployer.outside import OutsideConfig
 from deployer.ovsdb_json import parent_of
 from deployer.plans import write_whole
 from deployer.state import state_from_json, state_to_json
-from deployer.target import DEFAULT_DEPLOYMENT, NODE, Changes, GlobalOption, Item, State, is_row
+from deployer.target import DEFAULT_DEPLOYMENT, NODE, Changes, GlobalOption, Item, State, destroy_by_plan, is_row
 from deployer.targets import TargetOptions
 from ytwin.core.errors import YtwinError
 from ytwin.core.plan import apply
@@ -97,6 +97,10 @@ class FakeTarget:
             del self._store.deployments[self._deployment]
         if self._file:
             write_whole(self._file, json.dumps(self._store.to_json(), indent=1) + "\n")
+
+    def destroy(self) -> None:
+        """Everything of the deployment goes."""
+        destroy_by_plan(self)
 
     def _load(self) -> None:
         if self._file and Path(self._file).exists():

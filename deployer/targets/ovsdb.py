@@ -13,7 +13,7 @@ from deployer.northbound.server import DATABASE, NotNow, ServerInfo, Tls, find_s
 from deployer.northbound.session import Fate, Outcome, Session
 from deployer.northbound.writer import Writer, find_foreign, notes, ordered
 from deployer.ovsdb_json import Operation
-from deployer.target import Changes, Item, State
+from deployer.target import Changes, Item, State, destroy_by_plan
 from deployer.targets import TargetOptions
 from ytwin.core.errors import StalePlan, YtwinError
 from ytwin.core.plan import Change, Plan
@@ -104,6 +104,10 @@ class OvsdbTarget:
             if outcome.fate is not Fate.DONE:
                 self._explain(outcome, deadline)
             live = None
+
+    def destroy(self) -> None:
+        """Everything of the deployment goes, its marks in NB_Global too."""
+        destroy_by_plan(self)
 
     # -- the session -------------------------------------------------------------------------------------------------------
 
