@@ -132,6 +132,8 @@ def _follow(call: Call, source: str, mac: str, outcome: Outcome) -> Path:
     def path(verdict: Verdict, reason: str, reply: Walk | None = None, second: Walk | None = None) -> Path:
         return Path(server.name, chosen, verdict, forward, reply, second, seen_as, reason)
 
+    if call.tracer.fabric.owns(server, ip_int(arrived.ip_src)):
+        return path(*_from_own_address(call, arrived))
     answer = _reply(call, server, arrived, outcome.memory)
     if isinstance(answer, str):
         return path(Verdict.REPLY_LOST, answer)
@@ -152,6 +154,18 @@ def _follow(call: Call, source: str, mac: str, outcome: Outcome) -> Path:
             )
             return path(Verdict.DROPPED, reason, answer.walk, second.walk)
     return path(Verdict.DELIVERED, f"{server.name} answers", answer.walk, seconds[0].walk)
+
+
+def _from_own_address(call: Call, arrived: Packet) -> tuple[Verdict, str]:
+    """What Linux does with a packet that comes in from the wire with one of the host's own addresses as its source.
+
+    Seen on the wire, and in the kernel: IPv4 refuses it in fib_validate_source() unless accept_local is set; IPv6 has no such check,
+    and the answer goes through the loopback device without ever meeting a load balancer.
+    """
+    if ":" not in arrived.ip_src:
+        return Verdict.REPLY_LOST, f"{call.client.name} refuses a packet from its own address {arrived.ip_src} (martian source)"
+    got = endpoint(arrived.ip_dst, arrived.dst_port)
+    return Verdict.REPLY_NOT_TRANSLATED, f"{call.client.name} answers itself from {got}, but it called {call.destination}"
 
 
 def _same_ends(one: Packet, other: Packet) -> bool:
