@@ -121,7 +121,7 @@ def _question(
         own = answer.verdict is Verdict.DELIVERED
         forecast = {Outcome(ANSWER, client.name, canonical, canonical) if own else _failure(answer.verdict)}
     else:
-        forecast = {_outcome(path, canonical) for path in answer.paths}
+        forecast = {_outcome(path, canonical, answer.protocol) for path in answer.paths}
     return Question(
         client=client.name,
         service=service,
@@ -136,7 +136,12 @@ def _question(
     )
 
 
-def _outcome(path: Path, address: str) -> Outcome:
+def _outcome(path: Path, address: str, protocol: str) -> Outcome:
+    if path.verdict is Verdict.REPLY_NOT_TRANSLATED and protocol == "udp":
+        # A datagram from a wrong address is still seen; TCP resets it.
+        received, arrived = path.reply and path.reply.received, path.forward.received
+        source = received.ip_src if received else arrived.ip_dst if arrived else address
+        return Outcome(ANSWER, path.backend, _host_part(path.client_seen_as), str(ip_address(source)))
     if path.verdict is not Verdict.DELIVERED:
         return _failure(path.verdict)
     return Outcome(ANSWER, path.backend, _host_part(path.client_seen_as), address)

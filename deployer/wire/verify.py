@@ -19,8 +19,8 @@ from deployer.wire.traffic import Traffic, Unjudged, why_not
 from ytwin.pipeline import Twin
 
 Progress = Callable[[int, int], None]
-_PRIMER_S = 0.04
-"""Between the packet that teaches an affinity (and is lost to that) and the connection that uses it."""
+_AGAIN_S = 0.1
+"""How long a client waits for a connection that may only have taught an affinity, before it opens another."""
 _AFFINITY_TABLE = 78
 """OpenFlow table in which ovn-controller 23.03 lets affinities be learned: OFTABLE_CHK_LB_AFFINITY."""
 
@@ -118,7 +118,6 @@ class _Verification:
         begin = time.monotonic()
         while open_cells:
             self.forget_affinities()
-            # One client with two questions about the same backends would see them in one affinity: order decides nothing.
             outcomes = await asyncio.gather(*(self.sticky_call(question) for question, _ in open_cells.values()))
             for (index, (question, seen)), outcome in zip(list(open_cells.items()), outcomes, strict=True):
                 seen[outcome] += 1
@@ -128,18 +127,27 @@ class _Verification:
         return done
 
     async def sticky_call(self, question: Question) -> Outcome:
+        """The first connection that gets through after the client's affinity was forgotten.
+
+        The one that teaches the affinity is lost, and on a userspace datapath all of its retransmissions too: clients try anew.
+        """
+        begin = time.monotonic()
         async with self.gate:
-            primer = asyncio.create_task(self.call(question))
-            await asyncio.sleep(_PRIMER_S)
-            outcome = await self.call(question)
-            primer.cancel()
-            await asyncio.gather(primer, return_exceptions=True)
-            return outcome
+            while True:
+                outcome = await self.traffic.call(
+                    question.client, question.address, question.port, question.protocol, _AGAIN_S
+                )
+                if outcome.kind != NOTHING or time.monotonic() - begin > self.options.silence_s:
+                    return outcome
 
     def forget_affinities(self) -> None:
-        """Delete learned flows; ovn-controller's own are in other tables."""
+        """Delete learned flows; ovn-controller's own are in other tables.
+
+        Datapath flows go first: packets that they counted and nobody has read yet would teach the old affinity once more.
+        """
         for chassis in self.lab.all_chassis:
             if chassis.alive:
+                chassis.control("revalidator/purge")
                 bridge = f"unix:{chassis.directory}/{INTEGRATION}.mgmt"
                 chassis.run("ovs-ofctl", "del-flows", bridge, f"table={_AFFINITY_TABLE}")
 
