@@ -156,6 +156,29 @@ def test_whatever_stands_in_a_file_is_a_problem_with_a_remedy(text: str) -> None
         assert problem.hint
 
 
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("a:\n\t- b", "indent with spaces"),
+        ("a: 1\nb c\nd: 2", "colon"),
+        ("a: 1\n  b: 2", "colon"),
+        ("a:\n  b: 1\n c: 2", "same column"),
+        ("a: [1, 2", "close the bracket"),
+        ('{"a": 1', "close the bracket"),
+        ("a: 'x", "close the quotes"),
+        ("a: @b", "in quotes"),
+        ("kind: Pod\napiVersion: v1\nspec: {}", "add metadata: (a mapping) to the Pod"),
+        ("kind: Subnet\napiVersion: kubeovn.io/v1\nmetadata: {name: a}\nspec: {}", "add cidrBlock: (text) to spec"),
+        (ARTICLE.replace("  ports:", "  portz:"), "add ports: (a list) to spec"),
+        (ARTICLE.replace("  - port: 5001\n    name", "  - name"), "add port: (a number) to spec.ports[0]"),
+        (ARTICLE.replace("svc: svc1-ep", "- svc1-ep"), "lines of key: value"),
+        (ARTICLE.replace("iaas.yusur.io", "serving.knative.dev"), "leave the object out if it belongs to another API"),
+    ],
+)
+def test_the_remedy_fits_the_mistake(text: str, hint: str) -> None:
+    assert any(hint in problem.hint for problem in problems(text)), problems(text)
+
+
 def test_a_broken_file_causes_no_second_hand_problems() -> None:
     with pytest.raises(InvalidInput) as refused:
         decode({"service.yaml": ARTICLE, "vpc.yaml": "kind: Vpc\nmetadata: {name: vpc1}}"})

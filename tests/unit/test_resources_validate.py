@@ -334,6 +334,29 @@ def test_addresses_in_use_in_an_on_link_pool_are_no_room_for_services() -> None:
     assert [(p.where.path, p.code) for p in found(without)] == [("spec.pools", "exhausted")]
 
 
+@pytest.mark.parametrize(
+    ("texts", "message", "hint"),
+    [
+        (swap("s2", "10.2.0.0/24", "10.2.0.1/24"), "not the network", "write 10.2.0.0/24"),
+        (workload("10.1.0.9"), "IPv4 is given", "give one IPv4 address and one IPv6 address"),
+        (
+            swap("lb", "eip: 200.0.0.1", "eipGateway: nope"),
+            "no EipGateway nope",
+            "add an EipGateway of that name, or use edge",
+        ),
+        (swap("s0", "10.16.0.0/24", "100.64.1.0/24"), "overlaps joinCIDR 100.64.0.0/16", "another joinCIDR"),
+        (swap("lb", "200.0.0.1", "200.0.1.1"), "in no pool", "take an address of 200.0.0.0/30, or leave it open"),
+        (swap("svc", "10.96.0.9", "None"), "headless", "write it as a Service"),
+        (swap("svc", "targetPort: http", "targetPort: '80'"), "no name of a port", "without quotes"),
+        (swap("svc", "targetPort: http", "targetPort: x"), "VirtualMachine/default/vm does not have", "or http (TCP)"),
+    ],
+)
+def test_a_problem_says_what_and_what_to_do(texts: dict[str, str], message: str, hint: str) -> None:
+    (problem,) = found(texts)
+    assert message in problem.message
+    assert hint in problem.hint
+
+
 def test_vpcs_may_share_cidrs_unless_one_service_joins_them() -> None:
     shared = PARTS["s2"].replace("name: s2", "name: s3").replace("10.2.0.0", "10.1.0.0")
     apart = {name: text for name, text in files(s3=shared).items() if name != "multi.yaml"}

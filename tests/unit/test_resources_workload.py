@@ -113,7 +113,7 @@ def test_texts_of_addresses() -> None:
     assert [str(r) for r in merged(map(AddressRange.parse, ("10.0.0.4", "10.0.0.0/30", "fd00::/126", "10.0.0.9")))] == [
         "10.0.0.0-10.0.0.4",
         "10.0.0.9",
-        "fd00::-fd00::3",
+        "fd00::/126",
     ]
 
 

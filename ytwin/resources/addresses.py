@@ -96,8 +96,13 @@ class AddressRange:
         return self.version == other.version and self.first <= other.last and other.first <= self.last
 
     def __str__(self) -> str:
+        """An address, a CIDR if it is all of one, else "first-last"."""
         make = IPv4Address if self.version == 4 else IPv6Address
-        return str(make(self.first)) if self.first == self.last else f"{make(self.first)}-{make(self.last)}"
+        if self.first == self.last:
+            return str(make(self.first))
+        if self.size & (self.size - 1) == 0 and self.first % self.size == 0:
+            return f"{make(self.first)}/{make(0).max_prefixlen - self.size.bit_length() + 1}"
+        return f"{make(self.first)}-{make(self.last)}"
 
 
 def hosts(network: Network) -> AddressRange:

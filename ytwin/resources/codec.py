@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from ytwin.core.errors import InvalidInput, Location, Problem
-from ytwin.resources.fields import KEPT, fields_of, is_accepted, known_names, nearest
+from ytwin.resources.fields import KEPT, fields_of, form_of, is_accepted, known_names, nearest
 from ytwin.resources.ignored import is_ignored
 from ytwin.resources.model import Model, Resource
 from ytwin.resources.scalars import resolve_plain
@@ -201,7 +201,7 @@ def _kind_of(spot: _Spot, parsed: Parsed) -> type[Resource] | None:
         return None
     if not isinstance(version, str) or version not in kind.API_VERSIONS:
         shown = shorten(str(version)) if version is not None else "missing"
-        hint = f"write apiVersion: {' or '.join(kind.API_VERSIONS)}"
+        hint = f"write apiVersion: {' or '.join(kind.API_VERSIONS)}; leave the object out if it belongs to another API"
         parsed.problems.append(spot.problem(("apiVersion",), "api-version", f"apiVersion of {name} is {shown}", hint))
         parsed.whole = False
         return None
@@ -272,6 +272,8 @@ _WANTED = {
     "dict_type": "a mapping",
     "model_type": "a mapping",
 }
+_LIKE = {"tuple_type": ": [a, b], or lines that start with -", "dict_type": ": lines of key: value, indented"}
+_LIKE["model_type"] = _LIKE["dict_type"]
 _BOUNDS = {
     "greater_than_equal": ("ge", "at least"),
     "less_than_equal": ("le", "at most"),
@@ -295,9 +297,9 @@ def _explain(spot: _Spot, kind: type[Resource], error: ErrorDetails) -> Problem:
     path = _path_in(spot.tree, error["loc"])
     value, code, context = error["input"], error["type"], error.get("ctx", {})
     if code == "missing":
-        return spot.problem(
-            path, "missing-field", f"{path_text(path)} is required", f"add it; see the fields of {kind.KIND}"
-        )
+        owner = path_text(path[:-1]) or f"the {kind.KIND}"
+        hint = f"add {path[-1]}: ({form_of(kind, path)}) to {owner}"
+        return spot.problem(path, "missing-field", f"{path_text(path)} is required", hint)
     if code == "literal_error":
         expected = str(context.get("expected", ""))
         meant = (
@@ -305,10 +307,10 @@ def _explain(spot: _Spot, kind: type[Resource], error: ErrorDetails) -> Problem:
             if isinstance(value, str)
             else ""
         )
-        hint = f"did you mean {meant}?" if meant else f"use {expected}"
+        hint = f"did you mean {meant}?" if meant else "write one of these"
         return spot.problem(path, "value", f"{_shape(value)} is not one of {expected}", hint)
     if code in _WANTED:
-        hint = f"write {_WANTED[code]}"
+        hint = f"write {_WANTED[code]}{_LIKE.get(code, '')}"
         if code == "string_type" and isinstance(value, bool | int | float):
             hint = "put it in quotes"
         elif code in ("int_type", "float_type", "bool_type") and isinstance(value, str):

@@ -6,7 +6,7 @@ Lists: Kubernetes' core/v1 and discovery/v1 API, and kube-ovn's v1 CRDs, as of 2
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from types import UnionType
@@ -109,6 +109,26 @@ def _inner(annotation: Any) -> tuple[type[Model] | None, bool]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation, False  # type: ignore[return-value]  # every model here derives from Model
     return None, False
+
+
+def form_of(kind: type[Model], path: Sequence[str | int]) -> str:
+    """What belongs at a path of an object, in a user's words: "a list", "a mapping", "text", "a number"."""
+    inner: type[Model] | None = kind
+    form = "a value"
+    for part in path:
+        if isinstance(part, str) and inner is not None and part in fields_of(inner):
+            field = fields_of(inner)[part]
+            annotation = inner.model_fields[field.name].annotation
+            form = "a list" if field.many else _form(annotation) if field.inner is None else "a mapping"
+            inner = field.inner
+    return form
+
+
+def _form(annotation: Any) -> str:
+    forms = {str: "text", int: "a number", float: "a number", bool: "true or false"}
+    if get_origin(annotation) in (Annotated, Union, UnionType):
+        return _form(get_args(annotation)[0])
+    return forms.get(annotation, "text")
 
 
 def is_accepted(kind: type[Model], name: str) -> bool:

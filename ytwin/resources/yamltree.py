@@ -38,6 +38,20 @@ _MERGE = "<<"
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_$-]+")
 
 
+_REMEDIES = (
+    ("tab character", "indent with spaces, never with tabs"),
+    ("start any token", "indent with spaces, never with tabs; put a value that starts with @, ` or % in quotes"),
+    ("mapping values", "the line above may lack its colon, or a value that holds ': ' needs quotes"),
+    ("expected ':'", "write a colon and a blank after the key"),
+    ("',' or", "close the bracket that was opened before, or add a comma"),
+    ("block", "fields of one object start in the same column: check the indentation here and just above"),
+    ("document start", "separate documents by a line of ---"),
+    ("quoted scalar", "close the quotes"),
+    ("anchor", "write the value out"),
+)
+"""Part of what the parser says -> what to do about it."""
+
+
 class YamlMap(dict[str, Any]):
     """A mapping with the line (1-based) it starts on and the line of each key."""
 
@@ -124,11 +138,8 @@ def read_yaml(file: str, text: str) -> Reading:
         message = getattr(error, "problem", None) or str(error).splitlines()[0]
         context = getattr(error, "context", None)
         said = f"not valid YAML: {shorten(str(message), 200)}" + (f", {context}" if context else "")
-        hint = (
-            "indent with spaces, never with tabs"
-            if "token" in said
-            else "everything after this place in the file was left out"
-        )
+        remedy = next((remedy for sign, remedy in _REMEDIES if sign in said), "correct the text here or just above")
+        hint = f"{remedy}; what follows in this file was not read"
         reading.problems.append(Problem(Location(file, line), "yaml", said, hint))
         reading.whole = False
     except _GiveUp:

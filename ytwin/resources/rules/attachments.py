@@ -185,8 +185,9 @@ def _capacity(report: Report, facts: SubnetFacts, count: int, last: Workload) ->
         free = room.size - sum(_common(room, item) for item in merged(taken))
         if count > free:
             hint = "enlarge cidrBlock, or put workloads into another Subnet"
-            message = f"{count} workloads, but {network} has {max(free, 0)} addresses for them"
-            report.add(facts.subnet, ("spec", "cidrBlock"), "exhausted", message, f"{hint}; the last one is {last.id}")
+            plural = "" if count == 1 else "s"
+            message = f"{count} workload{plural} (the last is {last.id}), but {network} has room for {max(free, 0)}"
+            report.add(facts.subnet, ("spec", "cidrBlock"), "exhausted", message, hint)
 
 
 def _common(first: AddressRange, second: AddressRange) -> int:

@@ -56,7 +56,7 @@ def _cards(report: Report) -> None:
         path: Path = ("spec", "node")
         report.refer(card, path, Node, card.spec.node)
         if card.spec.node in by_node:
-            message = f"node {card.spec.node} has the card {by_node[card.spec.node].name} already"
+            message = f"node {card.spec.node} has the NetworkCard {by_node[card.spec.node].name} already"
             report.add(
                 card, path, "two-cards", message, "one NetworkCard describes all of a node's ports; raise spec.ports"
             )

@@ -89,13 +89,15 @@ def check_labels(report: Report, owner: Resource, path: Path, labels: Mapping[st
             report.add(owner, (*path, key), "invalid-label", f'"{shorten(value)}" is no label value', hint)
 
 
-def check_port_name(report: Report, owner: Resource, path: Path, name: str) -> None:
-    """The name of a workload's port, or a targetPort that names one."""
-    if len(name) > 15 or not PORT_NAME.fullmatch(name):
+def check_port_name(report: Report, owner: Resource, path: Path, name: str) -> bool:
+    """The name of a workload's port, or a targetPort that names one; whether it is one."""
+    valid = len(name) <= 15 and PORT_NAME.fullmatch(name) is not None
+    if not valid:
         hint = "use lower-case letters, digits and single '-', at most 15, with at least one letter"
         if name.isdigit():
             hint = "write the number without quotes"
         report.add(owner, path, "invalid-name", f'"{shorten(name)}" is no name of a port', hint)
+    return valid
 
 
 def check_references(report: Report) -> None:

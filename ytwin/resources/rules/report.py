@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from ipaddress import ip_address, ip_network
@@ -115,9 +115,10 @@ class Report:
             message = f"there is no {kind.KIND} {name}{place}"
             known = self._known(kind, namespace)
             meant = nearest(name, known, 0.75)
-            hint = f"did you mean {meant}?" if meant else f"add a {kind.KIND} of that name"
+            article = "an" if kind.KIND[0] in "AEIO" else "a"
+            hint = f"did you mean {meant}?" if meant else f"add {article} {kind.KIND} of that name"
             if known and not meant:
-                hint += f", or use one of {', '.join(known[:8])}"
+                hint += f", or use {any_of(known)}"
             self.add(owner, path, UNKNOWN_REFERENCE, message, hint)
         return found
 
@@ -171,7 +172,8 @@ class Report:
             self.add(owner, path, "invalid-cidr", f'"{shorten(text)}" is no CIDR', hint)
             return None
         if str(network.network_address) != str(ip_address(text.partition("/")[0])):
-            self.add(owner, path, "host-bits", f"{text} has bits set behind its length", f"write {network}")
+            message = f"{text} is an address in a network, not the network: bits behind /{network.prefixlen} are set"
+            self.add(owner, path, "host-bits", message, f"write {network}")
             return None
         if network.prefixlen == 0 or network.is_multicast or network.is_loopback or network.is_link_local:
             self.add(owner, path, "invalid-cidr", f"{text} is not for hosts of a network", hint)
@@ -207,9 +209,16 @@ class Report:
         """A problem if values given per family leave a family out or bring one more than `of` has. None given is fine."""
         has, needs = set(given), set(wanted)
         if has and needs and has != needs:
-            shown = " and ".join(f"IPv{version}" for version in sorted(needs))
-            message = f"{of} has {shown}, but {' and '.join(f'IPv{v}' for v in sorted(has))} is given here"
-            self.add(owner, path, "family-mismatch", message, f"give one address for each of {shown}, or none")
+            shown, given_here = (" and ".join(f"IPv{v}" for v in sorted(versions)) for versions in (needs, has))
+            message = f"{of} has {shown}, but {given_here} {'is' if len(has) == 1 else 'are'} given here"
+            hint = f"give {' and '.join(f'one IPv{version} address' for version in sorted(needs))}"
+            self.add(owner, path, "family-mismatch", message, hint)
+
+
+def any_of(names: Sequence[str]) -> str:
+    """Names to choose from, as a hint says them; not more than a person reads."""
+    shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+    return shown if len(names) == 1 else f"one of {shown}"
 
 
 def overlaps(items: Iterable[tuple[AddressRange, T]]) -> Iterator[tuple[T, T]]:

@@ -9,7 +9,7 @@ from ytwin.resources.balancing import ALGORITHMS, LACKING, SELECTION_FIELDS, lac
 from ytwin.resources.fields import nearest
 from ytwin.resources.model import MAX_AFFINITY_S, EipGateway, VNicIP, Vpc, YusurService
 from ytwin.resources.rules.names import LABEL, check_port_name
-from ytwin.resources.rules.report import Report, SubnetFacts, overlaps
+from ytwin.resources.rules.report import Report, SubnetFacts, any_of, overlaps
 from ytwin.resources.snapshot import Snapshot
 from ytwin.resources.workload import Workload, default_vpc, eip_gateway_of, vpcs_of_service, workloads
 from ytwin.resources.yamltree import Path, shorten
@@ -157,20 +157,16 @@ def _ports(report: Report, service: YusurService, backends: Backends) -> None:
             hint = "leave it out; nodes reach a Service of scope cluster by its ClusterIP"
             report.add(service, (*at, "nodePort"), "unsupported", "a YusurService opens no port on nodes", hint)
         if isinstance(port.target_port, str):
-            check_port_name(report, service, (*at, "targetPort"), port.target_port)
+            if not check_port_name(report, service, (*at, "targetPort"), port.target_port):
+                continue
             if targets is None:
                 targets = backends.selected(service, vpcs_of_service(report.snapshot, service))
             wanted = (port.target_port, port.protocol)
             if targets and not any((p.name, p.protocol) == wanted for w in targets for p in w.ports):
                 offered = sorted({f"{p.name} ({p.protocol})" for w in targets for p in w.ports if p.name})
-                hint = (
-                    f"use a number, or one of {', '.join(offered[:8])}"
-                    if offered
-                    else "use a number; no backend names a port"
-                )
-                message = (
-                    f"none of {len(targets)} backends has a {port.protocol} port named {shorten(port.target_port)}"
-                )
+                hint = f"use a number, or {any_of(offered)}" if offered else "use a number; no backend names a port"
+                who = f"none of {len(targets)} backends has" if len(targets) > 1 else f"{targets[0].id} does not have"
+                message = f"{who} a {port.protocol} port named {shorten(port.target_port)}"
                 report.add(service, (*at, "targetPort"), "no-such-port", message, hint)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from ytwin.resources.addresses import Address, AddressRange, hosts, split_dual, subtract
 from ytwin.resources.model import EipGateway, Resource, Service, YusurService
-from ytwin.resources.rules.report import Report, readable
+from ytwin.resources.rules.report import Report, any_of, readable
 from ytwin.resources.workload import eip_gateway_of, occupied_outside, pools_of, unmanaged_services, vpcs_of_service
 from ytwin.resources.yamltree import Path
 
@@ -97,6 +97,10 @@ def _given(report: Report, service: YusurService, kind: str) -> tuple[Resource, 
 
 def _cluster_ip(report: Report, service: YusurService, vips: _Vips, known: set[int]) -> None:
     owner, path, text = _given(report, service, "clusterIP")
+    if text == "None":
+        hint = "leave clusterIP out, so that one is chosen; a headless Service needs no load balancer, so write it as a Service"
+        report.add(owner, path, "invalid-address", "a YusurService cannot be headless", hint)
+        return
     given = report.addresses(owner, path, text)
     ranges = report.plan.service
     if not split_dual(text):
@@ -135,7 +139,7 @@ def _eip(report: Report, service: YusurService, gateway: EipGateway, vips: _Vips
     target = members[0] if len(members) == 1 else "the service-gateway"
     for address in given:
         if not any(address in item for item in pools):
-            hint = f"take one of {', '.join(gateway.spec.pools[:8])}, or leave it open"
+            hint = f"take an address of {any_of(gateway.spec.pools)}, or leave it open"
             report.add(owner, path, "outside-pool", f"EIP {address} is in no pool of EipGateway {gateway.name}", hint)
         _in_subnet(report, owner, path, address, service)
         _has_family(report, owner, path, address, known)
@@ -228,7 +232,7 @@ def _capacities(report: Report, vips: _Vips) -> None:
     for version, owners in vips.demand.get("", {}).items():
         room = sum(item.size for item in service_ranges if item.version == version)
         if service_ranges and len(owners) > room:
-            message = f"{len(owners)} Services need an IPv{version} ClusterIP, serviceCIDR has {room}"
+            message = f"{len(owners)} Services need an IPv{version} ClusterIP, but serviceCIDR has room for {room}"
             place = next(snapshot.all(YusurService))
             report.add(place, ("spec", "clusterIP"), "exhausted", message, "enlarge ClusterNetwork.spec.serviceCIDR")
     for gateway in snapshot.all(EipGateway):
@@ -253,7 +257,8 @@ def _pool_capacity(report: Report, gateway: EipGateway, demand: dict[int, set[st
         room = sum(item.size for item in pools if item.version == version)
         if len(owners) > room:
             message = (
-                f"{len(owners)} Services need an IPv{version} EIP of EipGateway {gateway.name}, its pools have {room}"
+                f"{len(owners)} Services need an IPv{version} EIP of EipGateway {gateway.name}, "
+                f"but its pools have room for {room}"
             )
             report.add(
                 gateway, ("spec", "pools"), "exhausted", message, "add a pool, or let Services share an EIP by ports"
