@@ -33,6 +33,9 @@ for _command in entry_points(group="ytwin.commands"):
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code; a user's error never shows a traceback."""
     args = sys.argv[1:] if arguments is None else arguments
+    if sys.stdout is None:
+        # Closed by the caller (`>&-`), who wants the exit code only.
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - to the end of the program
     try:
         result = app(args, prog_name="ytwin", standalone_mode=False)
         sys.stdout.flush()
@@ -45,14 +48,29 @@ def main(arguments: list[str] | None = None) -> int:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         # The reader has what it wanted; without this the interpreter would complain when it flushes at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()
         return EXIT_HOLDS
+    except SystemExit as stop:
+        # Click makes 1 of a closed pipe, which would say that a check fails.
+        if not isinstance(stop.__context__, BrokenPipeError):
+            raise
+        _forget_output()
+        return EXIT_HOLDS
+    except OSError as error:
+        _forget_output()
+        print_error(YtwinError(f"cannot write the answer: {error.strerror or error}"), as_json=False)
+        return EXIT_INVALID
     except Exception as error:
         if isinstance(error, UsageError):
             error.show()  # type: ignore[attr-defined]  # the class is known at run time only, see UsageError
             return EXIT_INVALID
         raise
     return result if isinstance(result, int) else EXIT_HOLDS
+
+
+def _forget_output() -> None:
+    """Send what is still to be written nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def run() -> None:

@@ -22,6 +22,7 @@ from ytwin.northbound.jsonform import to_json as northbound_to_json
 from ytwin.northbound.nbctl import nbctl_script
 from ytwin.northbound.review import review
 from ytwin.resources.codec import dump, to_dict
+from ytwin.resources.model import Node
 from ytwin.trace.jsonform import conversation_to_json
 from ytwin.trace.picture import picture as draw_picture
 from ytwin.trace.render import render_conversation
@@ -69,7 +70,12 @@ class CompileForm(StrEnum):
 
 def _twin(paths: list[str], southbound: str = "", down: list[str] | None = None) -> pipeline.Twin:
     source = read_southbound_source(southbound) if southbound else None
-    return pipeline.build(pipeline.read(read_files(paths)), source, down or ())
+    snapshot = pipeline.read(read_files(paths))
+    nodes = {node.name for node in snapshot.all(Node)}
+    for name in down or ():
+        if name not in nodes:
+            raise YtwinError(f"--down {name}: no such node; there are {', '.join(sorted(nodes)) or 'none'}")
+    return pipeline.build(snapshot, source, down or ())
 
 
 @app.command()
@@ -161,7 +167,12 @@ def flows(
     json: Json = False,
 ) -> int:
     """Print the logical flows as ovn-northd 23.03.1 would write them, each with the Northbound row it comes from."""
-    shown = _twin(paths, southbound).southbound.flows
+    found = _twin(paths, southbound).southbound
+    shown = found.flows
+    if datapath and datapath not in {d.name for d in found.datapaths}:
+        raise YtwinError(f"no datapath {datapath!r}; there are {', '.join(sorted({d.name for d in found.datapaths}))}")
+    if stage and stage not in (stages := {flow.stage for flow in shown}):
+        raise YtwinError(f"no stage {stage!r}; there are {', '.join(sorted(stages))}")
     if datapath:
         shown = tuple(f for f in shown if any(d.name == datapath for d in f.datapaths))
     if stage:

@@ -14,15 +14,15 @@ from rich.table import Table
 from rich.text import Text
 
 from ytwin.core.errors import InvalidInput, Problem, YtwinError
+from ytwin.core.tables import format_table
 from ytwin.verify.matrix import Progress as ProgressCallback
 
 GOOD, BAD, NEUTRAL = "green", "bold red", ""
 
 
 def stdout() -> Console:
-    """Terminal width where there is one; else as wide as the text needs, so that a pipe never wraps a line."""
-    console = Console(highlight=False, soft_wrap=False)
-    return console if console.is_terminal else Console(highlight=False, width=10_000)
+    """The terminal, with its width."""
+    return Console(highlight=False, soft_wrap=False)
 
 
 def print_json(value: Any) -> None:
@@ -33,18 +33,17 @@ def print_json(value: Any) -> None:
 def print_table(header: Sequence[str], rows: Sequence[Sequence[object]], styles: Sequence[str] = ()) -> None:
     """A table without frame, header in capitals as kubectl has it; `styles` one per row."""
     console = stdout()
+    if not console.is_terminal:
+        # Not through rich: on a closed pipe it would end the program with 1, which says that a check fails.
+        print_text(format_table(header, rows))
+        return
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for name in header:
         table.add_column(name.upper(), overflow="fold")
     for index, row in enumerate(rows):
         style = styles[index] if index < len(styles) else NEUTRAL
         table.add_row(*(Text(str(cell), style=style) for cell in row))
-    if console.is_terminal:
-        console.print(table)
-        return
-    with console.capture() as capture:
-        console.print(table)
-    sys.stdout.write("".join(line.rstrip() + "\n" for line in capture.get().splitlines()))
+    console.print(table)
 
 
 def print_text(text: str) -> None:
