@@ -133,12 +133,8 @@ def _as_json(plan: SavedPlan, notes: tuple[str, ...] = ()) -> dict[str, Any]:
 
 
 def _confirmed(question: str, yes: bool) -> bool:
-    """Whether to go on. Where nobody can be asked, only --yes says so."""
-    if yes:
-        return True
-    if not sys.stdin.isatty():
-        raise YtwinError(f"{question} Nobody to ask: pass --yes")
-    return typer.confirm(question, err=True)
+    """Whether to go on: a person at a terminal is asked, a script has said so by running the command."""
+    return yes or not sys.stdin.isatty() or typer.confirm(question, err=True)
 
 
 @app.command()

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,18 +83,28 @@ class Ledger:
 
     def asked(self, key: RowKey) -> dict[str, Strings]:
         """The map columns that the topology asks for in a shared switch or router."""
-        text = self.entries.get(key, "").removeprefix(SHARED).strip()
-        try:
-            columns: dict[str, Any] = json.loads(text) if text else {}
-        except ValueError:
-            columns = {}  # somebody wrote there: the plan will show every column as changed
+        columns = self._about(key)
         return {name: frozendict(columns.get(name, {})) for name in _ASKED.get(key.table, ())}
 
+    def had(self, key: RowKey) -> frozenset[str]:
+        """Load_Balancer_Groups that a shared switch or router referred to before: those references are not ours."""
+        return frozenset(self._about(key).get("had", ()))
 
-def shared_entry(row: Row) -> str:
+    def _about(self, key: RowKey) -> dict[str, Any]:
+        text = self.entries.get(key, "").removeprefix(SHARED).strip()
+        try:
+            about = json.loads(text) if text else {}
+        except ValueError:
+            about = {}  # somebody wrote there: the plan will show every column as changed
+        return about if isinstance(about, dict) else {}
+
+
+def shared_entry(row: Row, had: Iterable[str]) -> str:
     """The entry of a row of others that `row` is added to."""
-    columns = {name: dict(getattr(row, name)) for name in _ASKED.get(row.table, ())}
-    return f"{SHARED} {json.dumps(columns, sort_keys=True)}" if columns else SHARED
+    if row.table not in _ASKED:
+        return SHARED
+    about: dict[str, Any] = {name: dict(getattr(row, name)) for name in _ASKED[row.table]}
+    return f"{SHARED} {json.dumps({**about, 'had': sorted(had)}, sort_keys=True)}"
 
 
 def asked_settings(row: Row) -> Strings:

@@ -95,7 +95,10 @@ def find_foreign(ask: Ask, live: Live, plan: Changes) -> Foreign:
 
 def _by_name(table: str, names: set[str]) -> Iterator[Operation]:
     columns = ["name"] if table == LoadBalancerGroup.table else ["name", "external_ids"]
-    columns += {LogicalSwitch.table: ["other_config"], LogicalRouter.table: ["options"]}.get(table, [])
+    columns += {
+        LogicalSwitch.table: ["other_config", "load_balancer_group"],
+        LogicalRouter.table: ["options", "load_balancer_group"],
+    }.get(table, [])
     if len(names) > _FEW:  # comparing names has no index: then one pass over the table is less work
         yield select(table, (), columns)
     else:
@@ -251,7 +254,7 @@ class Writer:
 
     def _create(self, key: RowKey, row: Row) -> None:
         if key in self._adopted:
-            self._enter(key, shared_entry(row))
+            self._enter(key, shared_entry(row, self._had(key)))
             self._refer(key, None, row)
         else:
             columns = columns_of(row, _References(self, strict=True))
@@ -265,7 +268,7 @@ class Writer:
     def _update(self, key: RowKey, before: Row, after: Row) -> None:
         uuid = self._live.uuids[key]
         if self._live.ledger.is_shared(key):
-            self._enter(key, shared_entry(after), replaces=True)
+            self._enter(key, shared_entry(after, self._live.ledger.had(key)), replaces=True)
         else:
             refs = _References(self)
             old = columns_of(before, refs)
@@ -303,7 +306,7 @@ class Writer:
         """Leave a row of ours to those who use it."""
         self._refer(key, row, None)
         if key.table != LoadBalancerGroup.table:
-            self._mutate(key.table, uuid, "external_ids", "delete", encode_set([*OUR_IDS, *self._marks()]))
+            self._mutate(key.table, uuid, "external_ids", "delete", encode_set(sorted({*OUR_IDS, *self._marks()})))
 
     def _change_option(self, key: RowKey, before: Item | None, after: Item | None) -> None:
         ledger = self._live.ledger
@@ -337,9 +340,22 @@ class Writer:
             old, new = (frozenset(getattr(row, column, ())) for row in (before, after))
             uuid = self._adopted.get(key) or self._live.uuids[key]
             for names, verb in ((old - new, "delete"), (new - old, "insert")):
-                refs = [self._ref(RowKey(table, name)) for name in sorted(names)]
+                theirs = (
+                    self._live.ledger.had(key) if verb == "delete" and table == LoadBalancerGroup.table else frozenset()
+                )
+                refs = [self._ref(RowKey(table, name)) for name in sorted(names - theirs)]
                 if refs:
                     self._mutate(key.table, uuid, column, verb, encode_set(refs))
+
+    def _had(self, key: RowKey) -> list[str]:
+        """Names of the groups that a row of others refers to already."""
+        (row,) = self._foreign.named[key]
+        groups = {
+            uuid: k.name
+            for k, uuid in {**self._live.uuids, **self._adopted}.items()
+            if k.table == LoadBalancerGroup.table
+        }
+        return [groups[uuid] for uuid in uuids_in(row.get("load_balancer_group", ["set", []])) if uuid in groups]
 
     def _join(self, row: Row, ref: Value) -> None:
         """Put a child into its parent."""

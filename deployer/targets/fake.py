@@ -54,7 +54,7 @@ class FakeTarget:
     def __init__(self, store: Store | None = None, deployment: str = DEFAULT_DEPLOYMENT, file: str = "") -> None:
         self._store = store or Store()
         self._deployment = check_deployment(deployment)
-        self._file = file
+        self._file = str(Path(file).resolve()) if file else ""
 
     @classmethod
     def open(cls, options: TargetOptions) -> FakeTarget:
