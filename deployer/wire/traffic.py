@@ -57,14 +57,21 @@ def _new_socket(protocol: str, ipv6: bool) -> socket.socket:
     return made
 
 
+FIRST_PORT, LAST_PORT = 20000, 59999
+"""Source ports of clients."""
+
+
 class Traffic:
     """Servers and clients of one lab; used inside a running event loop.
 
-    `namespaces` gives, for a host's name, the pid that holds its namespace.
+    `namespaces` gives, for a host's name, the pid that holds its namespace. `next_port` is the source port to begin with, and after a
+    while the one to go on with. No two connections share one until all were used: a backend that is behind two addresses
+    cannot be reached through both from the same source address and port, as long as conntrack remembers the first.
     """
 
-    def __init__(self, namespaces: Callable[[str], int]) -> None:
+    def __init__(self, namespaces: Callable[[str], int], next_port: int = FIRST_PORT) -> None:
         self._pid_of = namespaces
+        self.next_port = next_port
         self._servers: list[socket.socket] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._tokens = itertools.count(1)
@@ -131,7 +138,7 @@ class Traffic:
         """One connection from `client`; how it ends within `timeout_s`."""
         try:
             with inside(self._pid_of(client)):
-                own = _new_socket(protocol, ":" in address)
+                own = self._client_socket(protocol, ":" in address)
         except OSError as error:
             raise Unjudged(f"{protocol}: {error.strerror}") from error
         with own:
@@ -146,6 +153,20 @@ class Traffic:
                 return Outcome(REFUSED if error.errno in _REFUSALS else NOTHING)
             finally:
                 asyncio.get_running_loop().remove_reader(own)
+
+    def _client_socket(self, protocol: str, ipv6: bool) -> socket.socket:
+        made = _new_socket(protocol, ipv6)
+        while True:
+            port = self.next_port
+            self.next_port = port + 1 if port < LAST_PORT else FIRST_PORT
+            try:
+                made.bind(("::" if ipv6 else "0.0.0.0", port))
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:  # a server's
+                    made.close()
+                    raise
+            else:
+                return made
 
     async def _call_stream(self, own: socket.socket, address: str, port: int) -> Outcome:
         # Gone at once when closed: thousands of connections must not stand in TIME_WAIT.

@@ -15,7 +15,7 @@ from deployer.wire import evidence
 from deployer.wire.judge import complete, difference
 from deployer.wire.question import ANSWER, NOTHING, Outcome, Question, questions, server_ports
 from deployer.wire.report import AGREE, DIFFER, UNJUDGED, WireCell, WireReport
-from deployer.wire.traffic import Traffic, Unjudged, why_not
+from deployer.wire.traffic import FIRST_PORT, Traffic, Unjudged, why_not
 from ytwin.pipeline import Twin
 
 Progress = Callable[[int, int], None]
@@ -57,7 +57,7 @@ class _Verification:
         self.twin = twin
         self.options = options
         self.pids = {host.name: lab.host(host.name).pid for host in twin.world.hosts}
-        self.traffic = Traffic(self.pids.__getitem__)
+        self.traffic = Traffic(self.pids.__getitem__, lab.state.load("next-port") or FIRST_PORT)
         self.gate = asyncio.Semaphore(options.jobs)
 
     async def run(self, asked: tuple[Question, ...], progress: Progress | None) -> WireReport:
@@ -82,6 +82,7 @@ class _Verification:
                     progress(len(cells), len(asked))
             ordered = [await self.keep(i, cells[i]) for i in sorted(cells)]
         finally:
+            self.lab.state.save("next-port", self.traffic.next_port)
             await self.traffic.close()
         return WireReport(tuple(ordered), time.monotonic() - begin)
 
