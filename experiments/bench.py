@@ -6,7 +6,8 @@ Compile: a Snapshot in memory of SERVICES YusurServices, each with 10 backends, 
   OVN      the same Northbound in a sandbox: from its transaction being committed until ovn-northd has written sb_cfg, that is
            reading, computing, and writing the Southbound through ovsdb-server. `of which computing` is northd's own stopwatch.
 One more: one Service is added to that.
-  ours     the same three calls, `reconcile` too, with the Memo of the first run.
+  ours     the same three calls, `reconcile` too, with the Memo of the first run, on the Snapshot that it wrote: a cluster
+           remembers what its controllers wrote.
   OVN      the same rows as one more transaction, timed in the same way.
 Trace: single packets through about 5,000 logical flows; both answer the same random packets, one at a time.
   ours     one way a packet can go, walked to its end with conntrack and chassis.
@@ -193,10 +194,10 @@ class Compile:
 
     def __init__(self, services: int, subnets: int) -> None:
         self.base = topology(services, subnets)
-        self.more = self.base.changed([service(services, subnets)])
+        self.added = service(services, subnets)
         self.full = compile_all(self.base)
         self.northbound = self.full.northbound
-        more = compile_all(self.more)
+        more = compile_all(self.full.reconciled.changed([self.added]))
         self.northbound_more, self.flows_more = more.northbound, set(more.southbound.flows)
 
     def ours(self) -> tuple[Compiled, Compiled]:
@@ -208,8 +209,7 @@ class Compile:
         fresh = Snapshot.of(self.base.objects.values())
         full = compile_all(fresh, memo)
         memo.advance()
-        added = [r for key, r in self.more.objects.items() if key not in self.base.objects]
-        more = compile_all(fresh.changed(added), memo)
+        more = compile_all(full.reconciled.changed([self.added]), memo)
         assert set(more.southbound.flows) == self.flows_more, "the Memo changed the result"
         return full, more
 
