@@ -39,6 +39,16 @@ def test_closed_output_leaves_the_exit_code() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_validate_finds_what_no_row_can_say(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file = tmp_path / "vpc.yaml"
+    file.write_text(
+        "{apiVersion: kubeovn.io/v1, kind: Vpc, metadata: {name: v}, "
+        "spec: {policyRoutes: [{priority: 1, match: ip4.dst = 10.0.0.1, action: drop}]}}"
+    )
+    assert main(["validate", str(file)]) == 2
+    assert "Vpc/v: spec.policyRoutes[0].match" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -263,6 +263,12 @@ def test_a_policy_route_to_both_families_is_refused() -> None:
     assert "one policy per family" in refused(text)
 
 
+def test_a_policy_route_that_is_no_expression_is_refused() -> None:
+    policies = "{priority: 3, match: ip4, action: drop}, {priority: 2, match: ip4.dst = 10.9.0.7, action: drop}"
+    text = f"{{apiVersion: kubeovn.io/v1, kind: Vpc, metadata: {{name: vpc9}}, spec: {{policyRoutes: [{policies}]}}}}"
+    assert "Vpc/vpc9: spec.policyRoutes[1].match: a relational operator is expected" in refused(text)
+
+
 def test_given_join_subnet_and_given_node_address_are_kept() -> None:
     text = """
 {apiVersion: kubeovn.io/v1, kind: Subnet, metadata: {name: join},

@@ -82,6 +82,7 @@ def _twin(paths: list[str], southbound: str = "", down: list[str] | None = None)
 def validate(paths: Paths, json: Json = False) -> int:
     """Say whether the input is valid; list every problem with file, line, field and what to do."""
     snapshot = pipeline.read(read_files(paths))
+    pipeline.compile_rows(snapshot)  # it refuses what no row can say
     counts: dict[str, int] = {}
     for key in snapshot.objects:
         counts[key.kind] = counts.get(key.kind, 0) + 1

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from ipaddress import ip_network
 
 from ytwin.core.errors import Unsupported
+from ytwin.logical.expr import parse_match
 from ytwin.northbound.addressing import router_mac
 from ytwin.northbound.names import owned_by, router_port
 from ytwin.northbound.rows import LogicalRouter, LogicalRouterPort, RouterPolicy, StaticRoute
@@ -60,7 +61,12 @@ def vpc_policies(snapshot: Snapshot) -> Iterator[RouterPolicy]:
     """`Vpc.spec.policyRoutes`; several next hops are written "a,b"."""
     for vpc in snapshot.all(Vpc):
         seen: set[tuple[int, str]] = set()
-        for policy in vpc.spec.policy_routes:
+        for index, policy in enumerate(vpc.spec.policy_routes):
+            try:
+                parse_match(policy.match)
+            except Unsupported as error:
+                # ovn-northd would take it, and every ovn-controller leave the flow out.
+                raise Unsupported(f"{id_of(vpc)}: spec.policyRoutes[{index}].match: {error}") from None
             if (policy.priority, policy.match) in seen:
                 raise Unsupported(
                     f"{id_of(vpc)} has two policy routes of priority {policy.priority} for {policy.match}"
