@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from math import ceil, log
 
+from ytwin.datapath import Limit, limited
 from ytwin.northbound.rows import LoadBalancer
 from ytwin.pipeline import Twin
 from ytwin.trace import Tracer
@@ -76,18 +77,18 @@ class Question:
         return min(1.0, self.paths * float((1 - 1 / self.paths) ** connections))
 
 
-def questions(twin: Twin, exhaustive: bool = False) -> tuple[Question, ...]:
-    """Every cell that `ytwin check` has, in its order."""
+def questions(twin: Twin, limits: Mapping[str, Limit], exhaustive: bool = False) -> tuple[Question, ...]:
+    """Every cell that `ytwin check` has, in its order, forecast for datapaths with these `limits` (chassis -> Limit)."""
     tracer = Tracer(twin.world)
     hosts = twin.world.hosts if exhaustive else representatives(twin.world.hosts)
     sticky = _sticky(twin)
     found = []
     for client, target in service_questions(twin.snapshot, hosts):
-        answer = tracer.converse(client, target.address, target.port, target.protocol)
+        answer = limited(tracer.converse(client, target.address, target.port, target.protocol), limits)
         affinity = (target.address, target.port, target.protocol) in sticky
         found.append(_question(client, target.service, target.address, target.port, answer, affinity))
     for client, victim, address in isolation_questions(twin.world):
-        answer = tracer.converse(client, address, ISOLATION_PORT, "tcp")
+        answer = limited(tracer.converse(client, address, ISOLATION_PORT, "tcp"), limits)
         found.append(_question(client, f"isolation:{victim.subnet}", address, ISOLATION_PORT, answer, False))
     return tuple(found)
 

@@ -16,6 +16,7 @@ from deployer.wire.judge import complete, difference
 from deployer.wire.question import ANSWER, NOTHING, Outcome, Question, questions, server_ports
 from deployer.wire.report import AGREE, DIFFER, UNJUDGED, WireCell, WireReport
 from deployer.wire.traffic import FIRST_PORT, Traffic, Unjudged, why_not
+from ytwin.datapath import LIMITS
 from ytwin.pipeline import Twin
 
 Progress = Callable[[int, int], None]
@@ -47,7 +48,8 @@ def verify_wire(
     lab: Lab, twin: Twin, options: Options = Options(), progress: Progress | None = None  # noqa: B008 - frozen
 ) -> WireReport:
     """Hold every cell of the twin's matrix against real traffic in `lab`; `progress(done, total)` after each."""
-    asked = questions(twin, options.exhaustive)
+    limits = {chassis: LIMITS[lab.datapath] for chassis in twin.world.chassis}
+    asked = questions(twin, limits, options.exhaustive)
     return asyncio.run(_Verification(lab, twin, options).run(asked, progress))
 
 
