@@ -11,6 +11,10 @@ def difference(question: Question, seen: Mapping[Outcome, int]) -> str:
     """In what the wire differs from the twin; "" if in nothing."""
     extra = sorted(seen.keys() - question.forecast)
     missing = sorted(question.forecast - seen.keys())
+    if question.constant and not extra:
+        if len(seen) == 1:
+            return ""
+        return f"a client's connections end in {len(seen)} ways, although nothing that is hashed differs between them"
     if not extra and not missing:
         return ""
     problems = [_unforeseen(question, outcome) for outcome in extra]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from math import ceil, log
 
@@ -51,7 +51,9 @@ class Question:
     paths: int
     """Choices of the load balancer, each as likely as any other; 1 without one."""
     affinity: bool
-    """A client keeps its backend: one look shows one of `forecast` only."""
+    """A client keeps its backend until the node forgets it: one look shows one of `forecast` only."""
+    constant: bool = False
+    """The load balancer hashes nothing that changes between a client's connections: all of them end in the same one of `forecast`."""
 
     @property
     def name(self) -> str:
@@ -68,11 +70,13 @@ class Question:
         """Connections after which a backend that was never seen is missing with probability 1 - MISS: n (1 - 1/n)^k <= MISS."""
         if self.paths < 2:
             return 3
+        if self.constant:
+            return self.at_least
         return max(self.at_least, ceil(log(MISS / self.paths) / log(1 - 1 / self.paths)))
 
     def miss_probability(self, connections: int) -> float:
         """Bound on the probability that some backend had no connection, of `connections`."""
-        if self.paths < 2:
+        if self.paths < 2 or self.constant:
             return 0.0
         return min(1.0, self.paths * float((1 - 1 / self.paths) ** connections))
 
@@ -81,15 +85,17 @@ def questions(twin: Twin, limits: Mapping[str, Limit], exhaustive: bool = False)
     """Every cell that `ytwin check` has, in its order, forecast for datapaths with these `limits` (chassis -> Limit)."""
     tracer = Tracer(twin.world)
     hosts = twin.world.hosts if exhaustive else representatives(twin.world.hosts)
-    sticky = _sticky(twin)
+    sticky, constant = _vips(twin, _is_sticky), _vips(twin, _is_constant)
     found = []
     for client, target in service_questions(twin.snapshot, hosts):
         answer = limited(tracer.converse(client, target.address, target.port, target.protocol), limits)
-        affinity = (target.address, target.port, target.protocol) in sticky
-        found.append(_question(client, target.service, target.address, target.port, answer, affinity))
+        vip = (target.address, target.port, target.protocol)
+        asked = _question(client, target.service, target.address, target.port, answer)
+        several = len(asked.forecast) > 1
+        found.append(replace(asked, affinity=several and vip in sticky, constant=several and vip in constant - sticky))
     for client, victim, address in isolation_questions(twin.world):
         answer = limited(tracer.converse(client, address, ISOLATION_PORT, "tcp"), limits)
-        found.append(_question(client, f"isolation:{victim.subnet}", address, ISOLATION_PORT, answer, False))
+        found.append(_question(client, f"isolation:{victim.subnet}", address, ISOLATION_PORT, answer))
     return tuple(found)
 
 
@@ -104,19 +110,26 @@ def server_ports(asked: Iterable[Question], twin: Twin) -> frozenset[tuple[str, 
     return frozenset(ports)
 
 
-def _sticky(twin: Twin) -> set[tuple[str, int, str]]:
+def _is_sticky(row: LoadBalancer) -> bool:
+    return row.options.get("affinity_timeout", "0") != "0"
+
+
+def _is_constant(row: LoadBalancer) -> bool:
+    """No selection fields mean dp_hash, which hashes ports too."""
+    return bool(row.selection_fields) and "tp_src" not in row.selection_fields
+
+
+def _vips(twin: Twin, condition: Callable[[LoadBalancer], bool]) -> set[tuple[str, int, str]]:
     found = set()
     for row in twin.northbound.of_type(LoadBalancer):
-        if row.options.get("affinity_timeout", "0") != "0":
+        if condition(row):
             for vip in row.vips:
                 address, _, port = vip.rpartition(":")
                 found.add((str(ip_address(address.strip("[]"))), int(port), row.protocol))
     return found
 
 
-def _question(
-    client: Host, service: str, address: str, port: int, answer: Conversation, affinity: bool
-) -> Question:
+def _question(client: Host, service: str, address: str, port: int, answer: Conversation) -> Question:
     canonical = str(ip_address(address))
     if not answer.paths:
         own = answer.verdict is Verdict.DELIVERED
@@ -133,7 +146,7 @@ def _question(
         reason=answer.reason,
         forecast=frozenset(forecast),
         paths=max(1, len(answer.paths)),
-        affinity=affinity and len(forecast) > 1,
+        affinity=False,
     )
 
 

@@ -1,0 +1,274 @@
+"""Compares the twin's passes through the datapath with those that packets really took in a running lab.
+
+For every delivered cell of the matrix and every backend: all datapath flows and connections are forgotten, one connection is
+made, and the flows that it left on each chassis are read and followed from recirc_id 0 to the output. The number of
+recirculations and of conntrack look-ups must be the twin's, for the first packet, the reply and the second packet. Where the twin
+says that a datapath drops a packet for too many of them, the connection must stay unanswered and that chassis count the drop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from math import ceil, log
+from typing import Any
+
+from deployer.lab import Lab, LabError
+from deployer.lab.chassis import INTEGRATION
+from deployer.wire.dpflows import Chain, DatapathFlow, Kind, Tuple5, chains, port_of_client, read_flows
+from deployer.wire.question import ANSWER, Outcome
+from deployer.wire.traffic import Traffic, why_not
+from ytwin.core.tables import format_table
+from ytwin.datapath import LIMITS, Entry, Overrun, Stay, limited, overruns, stays
+from ytwin.northbound.rows import LoadBalancer
+from ytwin.pipeline import Twin
+from ytwin.trace import Tracer
+from ytwin.trace.conversation import CLIENT_PORT
+from ytwin.trace.types import Conversation, Host, Packet, Path, Verdict
+from ytwin.verify.expect import Target
+from ytwin.verify.matrix import representatives, service_questions
+
+Progress = Callable[[int, int], None]
+DROP_COUNTER = "datapath_drop_recirc_error"
+_ANSWER_S = 8.0
+_SILENCE_S = 1.5
+_MISS = 1e-6
+"""Probability with which a backend may stay unmeasured because no connection met it."""
+_AFFINITY_TABLE = 78
+"""OpenFlow table in which ovn-controller 23.03 lets affinities be learned: OFTABLE_CHK_LB_AFFINITY."""
+_SETTLE, _SETTLE_S = 100, 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One stay of one walk: the twin's numbers, and the wire's (several if flows leave a choice, none if they end nowhere)."""
+
+    cell: str
+    backend: str
+    walk: str
+    chassis: str
+    twin: tuple[int, int]
+    """(recirculations, conntrack look-ups)."""
+    wire: tuple[tuple[int, int], ...]
+
+    @property
+    def equal(self) -> bool:
+        """Whether the wire leaves no doubt and says the same."""
+        return self.wire == (self.twin,)
+
+
+@dataclass(frozen=True, slots=True)
+class PredictedDrop:
+    """A path that the twin says a datapath drops."""
+
+    cell: str
+    chassis: str
+    reason: str
+    dropped: bool
+    """No answer, and the chassis counted a packet that was recirculated too often."""
+
+
+@dataclass(frozen=True)
+class PassesReport:
+    """The whole comparison."""
+
+    comparisons: tuple[Comparison, ...]
+    drops: tuple[PredictedDrop, ...]
+    unmeasured: tuple[str, ...] = ()
+    """Cells or backends that could not be measured, and why."""
+    seconds: float = 0.0
+
+    @property
+    def differences(self) -> tuple[Comparison, ...]:
+        """Where the wire says otherwise."""
+        return tuple(c for c in self.comparisons if not c.equal)
+
+    @property
+    def holds(self) -> bool:
+        """Everything measured is equal, and what should be dropped is."""
+        return not self.differences and all(d.dropped for d in self.drops)
+
+    def to_json(self) -> dict[str, Any]:
+        """`{"holds", "seconds", "comparisons": [...], "drops": [...], "unmeasured": [...]}`."""
+        return {
+            "holds": self.holds,
+            "seconds": self.seconds,
+            "comparisons": [{**asdict(c), "equal": c.equal} for c in self.comparisons],
+            "drops": [asdict(d) for d in self.drops],
+            "unmeasured": list(self.unmeasured),
+        }
+
+    def __str__(self) -> str:
+        parts = []
+        if self.differences:
+            rows = [(c.cell, c.backend, c.walk, c.chassis, c.twin, c.wire) for c in self.differences]
+            parts.append(format_table(("cell", "backend", "walk", "chassis", "twin", "wire"), rows))
+        parts += [
+            f"{d.cell}: {'dropped' if d.dropped else 'NOT dropped'} on {d.chassis}: {d.reason}" for d in self.drops
+        ]
+        parts += [f"not measured: {text}" for text in self.unmeasured]
+        cells = len({c.cell for c in self.comparisons})
+        longest = max((c.twin[0] for c in self.comparisons), default=0)
+        parts.append(
+            f"{cells} delivered cells, {len(self.comparisons)} stays on a chassis compared, {len(self.differences)} differ; "
+            f"at most {longest} recirculations; {len(self.drops)} drops predicted, "
+            f"{sum(d.dropped for d in self.drops)} seen; {self.seconds:.0f} s"
+        )
+        return "\n".join(parts)
+
+
+def compare_passes(lab: Lab, twin: Twin, progress: Progress | None = None) -> PassesReport:
+    """Measure every cell that flows deliver. The lab must carry `twin`, be ready, and be used by nobody else meanwhile."""
+    return asyncio.run(_Measurement(lab, twin).run(progress))
+
+
+@dataclass
+class _Cell:
+    client: Host
+    target: Target
+    traced: Conversation
+    drops: tuple[Overrun, ...]
+    open: dict[str, list[Path]] = field(default_factory=dict)
+    """Backends still to be measured: name -> its paths."""
+
+    @property
+    def name(self) -> str:
+        at = f"[{self.target.address}]" if ":" in self.target.address else self.target.address
+        return f"{self.client.name} -> {self.target.service} {at}:{self.target.port}/{self.target.protocol}"
+
+    @property
+    def tries(self) -> int:
+        """Connections after which a backend is still unmeet with probability _MISS at most."""
+        count = len(self.traced.paths)
+        return 3 if count < 2 else ceil(log(_MISS / count) / log(1 - 1 / count))
+
+
+class _Measurement:
+    def __init__(self, lab: Lab, twin: Twin) -> None:
+        self.lab = lab
+        self.twin = twin
+        self.limits = dict.fromkeys(twin.world.chassis, LIMITS[lab.datapath])
+        self.chassis = {name: lab.chassis(name) for name in twin.world.chassis}
+        pids = {host.name: lab.host(host.name).pid for host in twin.world.hosts}
+        self.hosts = pids.keys()
+        self.traffic = Traffic(pids.__getitem__)
+        rows = twin.northbound.of_type(LoadBalancer)
+        self.sticky = any(row.options.get("affinity_timeout", "0") != "0" for row in rows)
+        self.comparisons: list[Comparison] = []
+        self.drops: list[PredictedDrop] = []
+        self.unmeasured: list[str] = []
+
+    def cells(self) -> Iterator[_Cell]:
+        """Questions whose flows deliver on every path, as long as the datapath lets them."""
+        tracer = Tracer(self.twin.world)
+        for client, target in service_questions(self.twin.snapshot, representatives(self.twin.world.hosts)):
+            traced = tracer.converse(client, target.address, target.port, target.protocol)
+            if traced.verdict is not Verdict.DELIVERED or not traced.paths:
+                continue
+            cell = _Cell(client, target, traced, tuple(overruns(traced, self.limits)))
+            for path, real in zip(traced.paths, limited(traced, self.limits).paths, strict=True):
+                if real.verdict is Verdict.DELIVERED:
+                    cell.open.setdefault(path.backend, []).append(path)
+            yield cell
+
+    async def run(self, progress: Progress | None) -> PassesReport:
+        begin = time.monotonic()
+        listed = list(self.cells())
+        ports = {
+            (c.target.protocol, int(p.address.rpartition(":")[2])) for c in listed for p in c.traced.paths if p.address
+        }
+        self.traffic.serve(self.hosts, ports)
+        try:
+            for number, cell in enumerate(listed, 1):
+                reason = why_not(cell.target.protocol)
+                if reason:
+                    self.unmeasured.append(f"{cell.name}: {reason}")
+                else:
+                    await self.measure(cell)
+                if progress is not None:
+                    progress(number, len(listed))
+        finally:
+            await self.traffic.close()
+        report = (tuple(self.comparisons), tuple(self.drops), tuple(self.unmeasured))
+        return PassesReport(*report, time.monotonic() - begin)
+
+    async def measure(self, cell: _Cell) -> None:
+        """Connect until every backend was met."""
+        await self.call(cell)  # neighbours learn of each other
+        undropped = {overrun.stay.chassis: overrun for overrun in cell.drops}
+        for _ in range(cell.tries):
+            await self.forget()
+            before = {name: self.dropped(name) for name in undropped}
+            outcome = await self.call(cell)
+            if outcome.kind == ANSWER:
+                paths = cell.open.pop(outcome.backend, [])
+                self.comparisons += self.compare(cell, paths)
+            for name in list(undropped):
+                if outcome.kind != ANSWER and self.dropped(name) > before[name]:
+                    self.drops.append(PredictedDrop(cell.name, name, undropped.pop(name).why, True))
+            if not cell.open and not undropped:
+                return
+        self.unmeasured += [f"{cell.name}: {backend} never answered" for backend in cell.open]
+        self.drops += [PredictedDrop(cell.name, name, o.why, False) for name, o in undropped.items()]
+
+    async def call(self, cell: _Cell) -> Outcome:
+        target = cell.target
+        wait_s = _SILENCE_S if cell.drops else _ANSWER_S
+        return await self.traffic.call(cell.client.name, target.address, target.port, target.protocol, wait_s)
+
+    async def forget(self) -> None:
+        """Let every chassis forget connections, learned affinities and datapath flows, until nothing comes after."""
+        for chassis in self.chassis.values():
+            if self.sticky:
+                bridge = f"unix:{chassis.directory}/{INTEGRATION}.mgmt"
+                chassis.run("ovs-ofctl", "del-flows", bridge, f"table={_AFFINITY_TABLE}")
+        for _ in range(_SETTLE):  # the reset that ended the last connection may still be on its way
+            for chassis in self.chassis.values():
+                chassis.control("dpctl/flush-conntrack")
+                chassis.control("revalidator/purge")
+            await asyncio.sleep(_SETTLE_S)
+            if not any(self.flows().values()):
+                return
+        raise LabError("the lab is not quiet: packets of TCP, UDP or SCTP pass though nobody asks")
+
+    def flows(self) -> dict[str, tuple[DatapathFlow, ...]]:
+        """What every chassis's datapath has for TCP, UDP and SCTP packets of the logical network."""
+        return {
+            name: tuple(
+                f for f in read_flows(c.control("dpctl/dump-flows", "-m", "--names")) if "tnl_pop" not in f.actions
+            )
+            for name, c in self.chassis.items()
+        }
+
+    def dropped(self, chassis: str) -> int:
+        """Packets that the chassis dropped because they were recirculated too often."""
+        return int(self.chassis[chassis].control("coverage/read-counter", DROP_COUNTER))
+
+    def compare(self, cell: _Cell, paths: list[Path]) -> Iterator[Comparison]:
+        """Hold the flows that the last connection left against what the twin says of its paths to that backend."""
+        flows = self.flows()
+        for path in paths[:1]:
+            called = _tuple(path.forward.sent, 0)
+            port = port_of_client(flows[stays(path.forward)[0].chassis], called)
+            for kind, walk in ((Kind.FIRST, path.forward), (Kind.REPLY, path.reply), (Kind.SECOND, path.second)):
+                for stay in stays(walk) if walk is not None else ():
+                    tunnel = stay.entry is Entry.TUNNEL
+                    found = chains(flows[stay.chassis], _tuple(stay.packet, port), kind, from_tunnel=tunnel)
+                    name = kind.name.lower()
+                    yield Comparison(cell.name, path.backend, name, stay.chassis, _numbers(stay), _distinct(found))
+
+
+def _numbers(stay: Stay) -> tuple[int, int]:
+    return len(stay.recirculations), stay.lookups
+
+
+def _distinct(found: frozenset[Chain]) -> tuple[tuple[int, int], ...]:
+    return tuple(sorted({(chain.recirculations, chain.lookups) for chain in found}))
+
+
+def _tuple(packet: Packet, client_port: int) -> Tuple5:
+    """The client's port is the kernel's choice, not the twin's."""
+    ports = [client_port if port == CLIENT_PORT else port for port in (packet.src_port, packet.dst_port)]
+    return Tuple5(packet.protocol, packet.ip_src, ports[0], packet.ip_dst, ports[1])
