@@ -181,3 +181,12 @@ def test_a_closed_pipe_and_standard_input_are_fine() -> None:
     )
     assert closed.returncode == 0
     assert closed.stderr == ""
+
+
+def test_validate_says_what_it_did_not_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "dump.yaml"
+    file.write_text("{apiVersion: apps/v1, kind: Deployment, metadata: {name: web, namespace: shop}}")
+    assert main(["validate", str(file)]) == 0
+    assert capsys.readouterr().out == "valid: no objects\nnot read: 1 Deployment\n"
+    assert main(["validate", str(file), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"valid": True, "objects": {}, "ignored": {"Deployment": 1}}

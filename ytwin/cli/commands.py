@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict
 from enum import StrEnum
 from typing import Annotated, Any
@@ -23,6 +25,7 @@ from ytwin.northbound.nbctl import nbctl_script
 from ytwin.northbound.review import review
 from ytwin.resources.codec import dump, to_dict
 from ytwin.resources.model import Node
+from ytwin.resources.snapshot import ObjectId
 from ytwin.trace.jsonform import conversation_to_json
 from ytwin.trace.picture import picture as draw_picture
 from ytwin.trace.render import render_conversation
@@ -83,14 +86,22 @@ def validate(paths: Paths, json: Json = False) -> int:
     """Say whether the input is valid; list every problem with file, line, field and what to do."""
     snapshot = pipeline.read(read_files(paths))
     pipeline.compile_rows(snapshot)  # it refuses what no row can say
-    counts: dict[str, int] = {}
-    for key in snapshot.objects:
-        counts[key.kind] = counts.get(key.kind, 0) + 1
+    counts, ignored = _counts(snapshot.objects), _counts(snapshot.ignored)
     if json:
-        output.print_json({"valid": True, "objects": counts})
+        output.print_json({"valid": True, "objects": counts, "ignored": ignored})
     else:
-        output.print_text(f"valid: {', '.join(f'{n} {kind}' for kind, n in sorted(counts.items())) or 'no objects'}")
+        output.print_text(f"valid: {_listed(counts) or 'no objects'}")
+        if ignored:
+            output.print_text(f"not read: {_listed(ignored)}")
     return 0
+
+
+def _counts(keys: Iterable[ObjectId]) -> dict[str, int]:
+    return dict(sorted(Counter(key.kind for key in keys).items()))
+
+
+def _listed(counts: dict[str, int]) -> str:
+    return ", ".join(f"{n} {kind}" for kind, n in counts.items())
 
 
 @app.command()

@@ -11,10 +11,11 @@ from frozendict import frozendict
 
 from ytwin.logical.southbound import PortBinding, Southbound
 from ytwin.nodes.config import Attachment, NodeConfig
+from ytwin.northbound.names import localnet_port, object_of
 from ytwin.northbound.rows import LogicalSwitchPort, Northbound
 from ytwin.resources.addresses import networks, split_dual, version_of
 from ytwin.resources.model import EipGateway
-from ytwin.resources.snapshot import ObjectId, Snapshot
+from ytwin.resources.snapshot import ObjectId, Snapshot, id_of
 from ytwin.resources.workload import default_vpc, pools_of, workloads
 from ytwin.trace.types import Host, Route, World
 
@@ -115,14 +116,10 @@ def _routes(config: NodeConfig, attachment: Attachment) -> tuple[Route, ...]:
 
 def _outside_hosts(snapshot: Snapshot, northbound: Northbound) -> tuple[Host, ...]:
     """The router beyond each EipGateway: it owns `spec.gateway` and routes every pool to `spec.uplink`."""
-    localnet_of = {
-        row.external_ids.get("name", ""): row.name
-        for row in northbound.of_type(LogicalSwitchPort)
-        if row.type == "localnet" and row.external_ids.get("kind", "EipGateway") == EipGateway.KIND
-    }
+    localnet_of = {object_of(row): row.name for row in northbound.of_type(LogicalSwitchPort) if row.type == "localnet"}
     hosts = []
     for gateway in snapshot.all(EipGateway):
-        port = localnet_of.get(gateway.name, f"localnet_{gateway.name}")
+        port = localnet_of.get(id_of(gateway), localnet_port(gateway.name))
         lengths: dict[int, int] = {n.version: n.prefixlen for n in networks(gateway.spec.cidr_block)}
         own = tuple(f"{a}/{lengths[version_of(a)]}" for a in split_dual(gateway.spec.gateway))
         hosts.append(
