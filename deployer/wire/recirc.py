@@ -22,7 +22,6 @@ from deployer.wire.question import ANSWER, Outcome
 from deployer.wire.traffic import Traffic, why_not
 from ytwin.core.tables import format_table
 from ytwin.datapath import LIMITS, Entry, Overrun, Stay, limited, overruns, stays
-from ytwin.northbound.rows import LoadBalancer
 from ytwin.pipeline import Twin
 from ytwin.trace import Tracer
 from ytwin.trace.conversation import CLIENT_PORT
@@ -34,6 +33,7 @@ Progress = Callable[[int, int], None]
 DROP_COUNTER = "datapath_drop_recirc_error"
 _ANSWER_S = 8.0
 _SILENCE_S = 1.5
+_PRIMER_S = 0.1
 _MISS = 1e-6
 """Probability with which a backend may stay unmeasured because no connection met it."""
 _AFFINITY_TABLE = 78
@@ -139,6 +139,12 @@ class _Cell:
         return f"{self.client.name} -> {self.target.service} {at}:{self.target.port}/{self.target.protocol}"
 
     @property
+    def sticky(self) -> bool:
+        """Whether the client keeps its backend: every hop that asks for an affinity belongs to a VIP with affinity."""
+        hops = (hop for path in self.traced.paths for hop in path.forward.hops)
+        return any(hop.flow is not None and "chk_lb_aff()" in hop.flow.actions for hop in hops)
+
+    @property
     def tries(self) -> int:
         """Connections after which a backend is still unmeet with probability _MISS at most."""
         count = len(self.traced.paths)
@@ -154,8 +160,6 @@ class _Measurement:
         pids = {host.name: lab.host(host.name).pid for host in twin.world.hosts}
         self.hosts = pids.keys()
         self.traffic = Traffic(pids.__getitem__)
-        rows = twin.northbound.of_type(LoadBalancer)
-        self.sticky = any(row.options.get("affinity_timeout", "0") != "0" for row in rows)
         self.comparisons: list[Comparison] = []
         self.drops: list[PredictedDrop] = []
         self.unmeasured: list[str] = []
@@ -196,10 +200,10 @@ class _Measurement:
 
     async def measure(self, cell: _Cell) -> None:
         """Connect until every backend was met."""
-        await self.call(cell)  # neighbours learn of each other
+        await self.call(cell, _PRIMER_S if cell.sticky else 0.0)  # neighbours learn of each other
         undropped = {overrun.stay.chassis: overrun for overrun in cell.drops}
         for _ in range(cell.tries):
-            await self.forget()
+            await self.forget(cell)
             before = {name: self.dropped(name) for name in undropped}
             outcome = await self.call(cell)
             if outcome.kind == ANSWER:
@@ -213,17 +217,22 @@ class _Measurement:
         self.unmeasured += [f"{cell.name}: {backend} never answered" for backend in cell.open]
         self.drops += [PredictedDrop(cell.name, name, o.why, False) for name, o in undropped.items()]
 
-    async def call(self, cell: _Cell) -> Outcome:
+    async def call(self, cell: _Cell, wait_s: float = 0.0) -> Outcome:
         target = cell.target
-        wait_s = _SILENCE_S if cell.drops else _ANSWER_S
+        wait_s = wait_s or (_SILENCE_S if cell.drops else _ANSWER_S)
         return await self.traffic.call(cell.client.name, target.address, target.port, target.protocol, wait_s)
 
-    async def forget(self) -> None:
-        """Let every chassis forget connections, learned affinities and datapath flows, until nothing comes after."""
-        for chassis in self.chassis.values():
-            if self.sticky:
+    async def forget(self, cell: _Cell) -> None:
+        """Let every chassis forget connections, affinities and datapath flows, until nothing comes after.
+
+        Where a client keeps its backend, a first connection teaches which: OVN 23.03 drops the packet that teaches, so that one
+        is never answered on the userspace datapath, where retransmissions take the translation of the first.
+        """
+        if cell.sticky:
+            for chassis in self.chassis.values():
                 bridge = f"unix:{chassis.directory}/{INTEGRATION}.mgmt"
                 chassis.run("ovs-ofctl", "del-flows", bridge, f"table={_AFFINITY_TABLE}")
+            await self.call(cell, _PRIMER_S)
         for _ in range(_SETTLE):  # the reset that ended the last connection may still be on its way
             for chassis in self.chassis.values():
                 chassis.control("dpctl/flush-conntrack")

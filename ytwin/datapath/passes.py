@@ -9,7 +9,7 @@ from enum import StrEnum
 from ytwin.datapath.costs import CT, DP_HASH, Cost, Recirculation, cost_of
 from ytwin.datapath.limits import Limit
 from ytwin.logical.southbound import EGRESS
-from ytwin.trace.types import Hop, Walk
+from ytwin.trace.types import Hop, Packet, Walk
 
 
 class Entry(StrEnum):
@@ -33,6 +33,8 @@ class Stay:
     recirculations: tuple[Recirculation, ...]
     lookups: int
     """Of conntrack: `ct()` actions that the packet passed, with recirculation or without."""
+    packet: Packet
+    """As it came in."""
 
     @property
     def passes(self) -> int:
@@ -52,7 +54,12 @@ def stays(walk: Walk) -> tuple[Stay, ...]:
     while OVN asks for the MAC, and is sent on as a new packet; every later one, and every retransmission, takes all its passes
     in one go.
     """
-    return tuple(_stay(entry, hops) for entry, hops in _visits(walk.hops))
+    found: list[Stay] = []
+    packet = walk.sent
+    for entry, hops in _visits(walk.hops):
+        found.append(_stay(entry, hops, packet))
+        packet = hops[-1].packet
+    return tuple(found)
 
 
 def _visits(hops: tuple[Hop, ...]) -> Iterator[tuple[Entry, list[Hop]]]:
@@ -70,7 +77,7 @@ def _visits(hops: tuple[Hop, ...]) -> Iterator[tuple[Entry, list[Hop]]]:
         yield entry, current
 
 
-def _stay(entry: Entry, hops: list[Hop]) -> Stay:
+def _stay(entry: Entry, hops: list[Hop], packet: Packet) -> Stay:
     found: list[Recirculation] = []
     lookups, hashed = 0, False
     for hop in hops:
@@ -81,7 +88,7 @@ def _stay(entry: Entry, hops: list[Hop]) -> Stay:
             hashed = True
         if cost.recirculates:
             found.append(_recirculation(CT, cost, hop))
-    return Stay(hops[0].chassis, entry, tuple(found), lookups)
+    return Stay(hops[0].chassis, entry, tuple(found), lookups, packet)
 
 
 def _recirculation(cause: str, cost: Cost, hop: Hop) -> Recirculation:
