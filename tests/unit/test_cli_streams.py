@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -37,6 +39,30 @@ def test_closed_output_leaves_the_exit_code() -> None:
     command = f"{sys.executable} -m ytwin validate {FOUR} >&-"
     done = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_standard_input_is_read_once(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "{apiVersion: kubeovn.io/v1, kind: Vpc, metadata: {name: v}}"
+    monkeypatch.setattr(sys, "stdin", StringIO(text))
+    assert main(["validate", "-", "-"]) == 0
+    assert "1 Vpc" in capsys.readouterr().out
+    assert main(["diff", "-", "-"]) == 2
+    assert "not both" in capsys.readouterr().err
+
+
+def test_a_usage_error_is_json_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "--json"]) == 2
+    printed = capsys.readouterr()
+    document = json.loads(printed.out)
+    assert "PATH" in document["error"]
+    assert (document["problems"], printed.err) == ([], "")
+
+
+def test_compile_shows_what_a_node_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compile", FOUR]) == 0
+    text = capsys.readouterr().out
+    assert "Node/node1: card DPU, OVS on the card" in text
+    assert "frozendict" not in text
 
 
 def test_validate_finds_what_no_row_can_say(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -62,7 +62,11 @@ def main(arguments: list[str] | None = None) -> int:
         return EXIT_INVALID
     except Exception as error:
         if isinstance(error, UsageError):
-            error.show()  # type: ignore[attr-defined]  # the class is known at run time only, see UsageError
+            # The class is known at run time only, see UsageError.
+            if "--json" in args:
+                print_error(YtwinError(error.format_message()), as_json=True)  # type: ignore[attr-defined]
+            else:
+                error.show()  # type: ignore[attr-defined]
             return EXIT_INVALID
         raise
     return result if isinstance(result, int) else EXIT_HOLDS

@@ -290,6 +290,8 @@ def diff(
 
     Addresses that A's controllers gave are kept in B, as they are in a running cluster.
     """
+    if before == after == "-":
+        raise YtwinError("standard input can be A or B, not both")
     old, old_rows = pipeline.compile_rows(pipeline.read(read_files([before])))
     _, new_rows = pipeline.compile_rows(remember(old, pipeline.read(read_files([after]))))
     change = review(old_rows, new_rows)

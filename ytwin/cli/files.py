@@ -23,7 +23,8 @@ def read_files(paths: Iterable[str]) -> Mapping[str, str]:
     problems: list[Problem] = []
     for name in paths:
         if name == "-":
-            texts["-"] = sys.stdin.read()
+            if "-" not in texts:  # it can be read once
+                texts["-"] = sys.stdin.read()
             continue
         path = Path(name)
         if path.is_dir():

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from frozendict import frozendict
 
+from ytwin.core.tables import format_table
+
 
 @dataclass(frozen=True, slots=True)
 class HostRoute:
@@ -54,3 +56,28 @@ class NodeConfig:
     """Open_vSwitch.other_config, e.g. hw-offload=true."""
     attachments: tuple[Attachment, ...]
     routes: tuple[HostRoute, ...]
+
+    def __str__(self) -> str:
+        runs = {"card": "OVS on the card", "host": "OVS on the host"}[self.ovs_on]
+        settings = [("external_ids", self.external_ids), ("other_config", self.other_config)]
+        rows = [(column, name, value) for column, values in settings for name, value in sorted(values.items())]
+        ports = [
+            (
+                a.iface_id,
+                a.mac,
+                ", ".join(a.addresses),
+                ", ".join(a.gateways) or "-",
+                a.mtu,
+                "/".join(filter(None, (a.kind, a.namespace, a.name))),
+            )
+            for a in self.attachments
+        ]
+        parts = [
+            f"Node/{self.node}: card {self.card}, {runs}",
+            format_table(("open_vswitch", "setting", "value"), rows),
+        ]
+        if ports:
+            parts.append(format_table(("iface-id", "mac", "addresses", "gateways", "mtu", "object"), ports))
+        if self.routes:
+            parts.append(format_table(("route", "via", "device"), [(r.prefix, r.via, r.device) for r in self.routes]))
+        return "\n".join(parts)
