@@ -32,6 +32,8 @@ _CONTAINERS = (LogicalSwitch.table, LogicalRouter.table, LoadBalancerGroup.table
 """Rows of others under these tables' names are shared: they get children and references, nothing else."""
 _NAMED = (*_CONTAINERS, LoadBalancer.table, LogicalSwitchPort.table, LogicalRouterPort.table, GatewayChassis.table)
 _FEW = 50
+_NOTHING = (["set", []], ["map", []], "")
+"""What a column of a new row has anyway."""
 _ORDER = {
     GlobalOption.table: 0,
     LoadBalancer.table: 1,
@@ -121,8 +123,10 @@ def _refuse_conflicts(live: Live, plan: Changes, foreign: Foreign) -> None:
         rows = foreign.named.get(key, [])
         if not rows or not is_row(after):
             continue
+        owner = _owner(rows[0])
+        if owner == f"deployment {live.ledger.deployment!r}":
+            raise StalePlan(f"{key} has been made since the plan was made; plan again")
         if key.table not in _CONTAINERS or len(rows) > 1:
-            owner = _owner(rows[0])
             many = f", {len(rows)} times" if len(rows) > 1 else ""
             problems.append(f"{key}: exists already{many} and belongs to {owner}")
             continue
@@ -262,7 +266,7 @@ class Writer:
                 columns["external_ids"] = encode_map({**row.external_ids, **self._marks()})  # type: ignore[union-attr]  # all that have the column
             else:
                 self._enter(key, OWN)
-            self._inserts[key]["row"] |= columns
+            self._inserts[key]["row"] |= {name: value for name, value in columns.items() if value not in _NOTHING}
         self._join(row, self._ref(key))
 
     def _update(self, key: RowKey, before: Row, after: Row) -> None:
