@@ -118,3 +118,58 @@ spec: {ports: [{port: 80}], selector: {app: web}}
     snapshot, northbound = compile_rows(decode({"t.yaml": text}))
     found = lint(LintContext(snapshot, northbound))
     assert [(f.code, f.object) for f in found] == [("no-backend", "YusurService/default/web")]
+
+
+POD = """
+apiVersion: v1
+kind: Pod
+metadata: {name: %s, labels: {app: web}, annotations: {ovn.kubernetes.io/ip_address: %s}}
+spec: {nodeName: n, containers: [{ports: [%s]}]}
+"""
+TWO_PORTS = """
+apiVersion: v1
+kind: Node
+metadata: {name: n}
+status: {addresses: [{type: InternalIP, address: 192.168.0.1}]}
+---
+apiVersion: iaas.yusur.io/v1
+kind: Subnet
+metadata: {name: a}
+spec: {cidrBlock: 10.1.0.0/24, default: true}
+---
+apiVersion: iaas.yusur.io/v1
+kind: YusurService
+metadata: {name: web}
+spec:
+  clusterIP: 10.96.0.1
+  ports: [{name: http, port: 80, targetPort: http}, {name: dns, port: 53, targetPort: dns}, {name: ssh, port: 22}]
+  selector: {app: web}
+"""
+HTTP, DNS = "{name: http, containerPort: 8080}", "{name: dns, containerPort: 53}"
+DEAD = """
+apiVersion: iaas.yusur.io/v1
+kind: NetworkProbe
+metadata: {name: probe}
+spec: {service: web, target: {kind: Pod, name: b}, address: 10.1.0.6, port: 53}
+status: {healthy: false}
+"""
+
+
+@pytest.mark.parametrize(
+    ("documents", "expected"),
+    [
+        ([POD % ("a", "10.1.0.5", f"{HTTP}, {DNS}")], []),
+        (
+            [POD % ("a", "10.1.0.5", HTTP), POD % ("b", "10.1.0.6", DNS), DEAD],
+            [("no-healthy-backend", "10.96.0.1 port 53/TCP: no healthy IPv4 backend; the probes of all of them fail")],
+        ),
+        (
+            [POD % ("b", "10.1.0.6", f"{HTTP}, {DNS}"), DEAD],
+            [("no-healthy-backend", "10.96.0.1: no healthy IPv4 backend; the probes of all of them fail")],
+        ),
+    ],
+)
+def test_every_port_needs_a_healthy_backend(documents: list[str], expected: list[tuple[str, str]]) -> None:
+    text = "---".join([TWO_PORTS, *documents])
+    found = lint(LintContext(*compile_rows(decode({"t.yaml": text}))))
+    assert [(f.code, f.message) for f in found] == expected

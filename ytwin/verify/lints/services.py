@@ -20,34 +20,49 @@ def _name(service: YusurService) -> str:
 
 def _ready(context: LintContext, service: YusurService) -> dict[int, list[str]]:
     """Healthy backend addresses by IP version."""
-    found: dict[int, list[str]] = {4: [], 6: []}
-    endpoints = context.snapshot.get(Endpoints, service.name, service.namespace)
-    for subset in endpoints.subsets if endpoints is not None else ():
-        for address in subset.addresses:
-            found[version_of(address.ip)].append(address.ip)
-    return {version: sorted(set(ips)) for version, ips in found.items()}
+    found: dict[int, set[str]] = {4: set(), 6: set()}
+    for (_, version), (healthy, _) in _backends(context, service).items():
+        found[version].update(healthy)
+    return {version: sorted(ips) for version, ips in found.items()}
 
 
 def _not_ready(context: LintContext, service: YusurService) -> list[str]:
+    return sorted({ip for _, dead in _backends(context, service).values() for ip in dead})
+
+
+def _backends(context: LintContext, service: YusurService) -> dict[tuple[str, int], tuple[list[str], list[str]]]:
+    """(port name, IP version) -> addresses of healthy and of unhealthy backends."""
+    found: dict[tuple[str, int], tuple[list[str], list[str]]] = {}
     endpoints = context.snapshot.get(Endpoints, service.name, service.namespace)
-    subsets = endpoints.subsets if endpoints is not None else ()
-    return sorted({address.ip for subset in subsets for address in subset.not_ready_addresses})
+    for subset in endpoints.subsets if endpoints is not None else ():
+        for port in subset.ports:
+            for place, addresses in enumerate((subset.addresses, subset.not_ready_addresses)):
+                for address in addresses:
+                    key = (port.name, version_of(address.ip))
+                    found.setdefault(key, ([], []))[place].append(address.ip)
+    return found
 
 
 def no_backend(context: LintContext) -> Iterator[Finding]:
-    """An address that nobody stands behind: dropped by lr/ls lb flows, or rejected."""
+    """An address and port that nobody stands behind: dropped by lr/ls lb flows, or rejected."""
     for service in context.snapshot.all(YusurService):
-        ready, dead = _ready(context, service), _not_ready(context, service)
+        backends = _backends(context, service)
         for address in (*canonical_dual(service.status.cluster_ip), *canonical_dual(service.status.eip)):
-            if ready[version_of(address)]:
+            version = version_of(address)
+            missing = [port for port in service.spec.ports if not backends.get((port.name, version), ([], []))[0]]
+            if not missing:
                 continue
-            family = f"IPv{version_of(address)}"
-            if any(version_of(ip) == version_of(address) for ip in dead):
-                message = f"{address}: no healthy {family} backend; the probes of all of them fail"
+            whole = len(missing) == len(service.spec.ports)
+            at = address if whole else f"{address} port {', '.join(f'{p.port}/{p.protocol}' for p in missing)}"
+            if any((port.name, version) in backends for port in missing):
+                message = f"{at}: no healthy IPv{version} backend; the probes of all of them fail"
                 yield Finding("no-healthy-backend", Severity.ERROR, _name(service), message)
+            elif any(family == version for _, family in backends):
+                message = f"{at}: no IPv{version} backend names the port that targetPort says"
+                yield Finding("no-backend", Severity.ERROR, _name(service), message)
             else:
                 vpcs = ", ".join(vpcs_of_service(context.snapshot, service))
-                message = f"{address}: the selector matches no {family} backend in {vpcs}"
+                message = f"{at}: the selector matches no IPv{version} backend in {vpcs}"
                 yield Finding("no-backend", Severity.ERROR, _name(service), message)
 
 
