@@ -16,7 +16,15 @@ from ytwin.trace import Verdict
 from ytwin.verify.report import Finding
 
 FOLDER = Path(__file__).parents[2] / "topologies" / "four-scenarios"
-NEW = ("flow-missing", "flow-foreign", "port-missing", "port-elsewhere", "other-ovn-version")
+NEW = (
+    "flow-missing",
+    "flow-foreign",
+    "port-missing",
+    "port-elsewhere",
+    "other-ovn-version",
+    "balancer-differs",
+    "group-differs",
+)
 
 
 @cache
@@ -108,6 +116,27 @@ def test_a_missing_port() -> None:
     ports = frozendict({name: port for name, port in compiled().ports.items() if name != "db1.default"})
     codes = {(f.code, f.object) for f in findings(build(snapshot(), replace(compiled(), ports=ports)))}
     assert codes == {("port-missing", "Port_Binding/db1.default")}
+
+
+def test_a_missing_balancer_breaks_hairpin_and_is_named() -> None:
+    name = "default/scenario2/tcp"
+    kept = tuple(lb for lb in compiled().load_balancers if lb.name != name)
+    twin = build(snapshot(), replace(compiled(), load_balancers=kept))
+    (finding,) = findings(twin)
+    assert (finding.code, finding.object) == ("balancer-differs", f"Load_Balancer/{name}")
+    assert {cell.service for cell in verify(twin).failures} == {"default/scenario2"}
+
+
+def test_a_multicast_group_that_differs() -> None:
+    group, *others = compiled().multicast_groups
+    twin = build(snapshot(), replace(compiled(), multicast_groups=tuple(others)))
+    (finding,) = findings(twin)
+    assert finding.code == "group-differs"
+    assert group.name in finding.message
+    fewer = replace(group, ports=group.ports[1:])
+    (finding,) = findings(build(snapshot(), replace(compiled(), multicast_groups=(fewer, *others))))
+    assert finding.code == "group-differs"
+    assert group.ports[0] in finding.message
 
 
 def test_another_version_is_traced_and_not_compared() -> None:

@@ -107,15 +107,40 @@ class Drift:
     # --- findings ------------------------------------------------------------------------------------------------------
 
     def findings(self) -> Iterator[Finding]:
-        """One per row whose flows are missing or changed, one per datapath with foreign flows, one per missing port."""
+        """One per row whose flows are missing or changed, one per datapath with foreign flows, and what else differs."""
         if not self.comparable:
             what = "its stages are not those of OVN 23.03, so its flows are traced, but not compared one by one"
             yield Finding("other-ovn-version", Severity.INFO, "Southbound", what)
             return
         lost = sorted(self.compiled.ports.keys() - self.observed.ports.keys())
         yield from _shortened("port-missing", [(f"Port_Binding/{name}", "the Southbound lacks it") for name in lost])
+        yield from _shortened("balancer-differs", list(self._balancers()))
+        yield from _shortened("group-differs", list(self._groups()))
         yield from _shortened("flow-missing", _grouped(self._missing(), "the Southbound lacks", "of it"))
         yield from _shortened("flow-foreign", _grouped(self._foreign(), "nothing in the input makes", "here"))
+
+    def _balancers(self) -> Iterator[tuple[str, str]]:
+        """Southbound Load_Balancers: hairpin traffic looks at them, besides the flows."""
+        found = {lb.name: lb for lb in self.observed.load_balancers}
+        for lb in self.compiled.load_balancers:
+            other = found.get(lb.name)
+            if other is None:
+                yield (
+                    f"Load_Balancer/{lb.name}",
+                    "the Southbound has no Load_Balancer of it, which traffic back to its sender needs",
+                )
+            elif (other.vips, other.protocol, other.datapaths) != (lb.vips, lb.protocol, lb.datapaths):
+                yield f"Load_Balancer/{lb.name}", "the Southbound's Load_Balancer has other vips, protocol or datapaths"
+
+    def _groups(self) -> Iterator[tuple[str, str]]:
+        found = {(group.datapath, group.name): group.ports for group in self.observed.multicast_groups}
+        for group in self.compiled.multicast_groups:
+            ports = found.get((group.datapath, group.name))
+            if ports is None:
+                yield _row_of(group.datapath), f"the Southbound lacks the Multicast_Group {group.name} of it"
+            elif ports != group.ports:
+                differing = ", ".join(sorted(set(ports) ^ set(group.ports)))
+                yield _row_of(group.datapath), f"Multicast_Group {group.name} of it differs in {differing}"
 
     def _missing(self) -> Iterator[tuple[str, str]]:
         for flow in self.compiled.flows:
