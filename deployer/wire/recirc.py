@@ -9,6 +9,7 @@ says that a datapath drops a packet for too many of them, the connection must st
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -141,8 +142,18 @@ class _Cell:
     @property
     def sticky(self) -> bool:
         """Whether the client keeps its backend: every hop that asks for an affinity belongs to a VIP with affinity."""
+        return any("chk_lb_aff()" in text for text in self._actions)
+
+    @property
+    def _actions(self) -> set[str]:
         hops = (hop for path in self.traced.paths for hop in path.forward.hops)
-        return any(hop.flow is not None and "chk_lb_aff()" in hop.flow.actions for hop in hops)
+        return {hop.flow.actions for hop in hops if hop.flow is not None}
+
+    @property
+    def keeps(self) -> bool:
+        """Whether all of the client's connections go to one backend, because the load balancer hashes no port of its."""
+        fields = re.findall(r'hash_fields="([^"]*)"', " ".join(self._actions))
+        return bool(fields) and not any("tp_src" in text for text in fields)
 
     @property
     def tries(self) -> int:
@@ -212,7 +223,7 @@ class _Measurement:
             for name in list(undropped):
                 if outcome.kind != ANSWER and self.dropped(name) > before[name]:
                     self.drops.append(PredictedDrop(cell.name, name, undropped.pop(name).why, True))
-            if not cell.open and not undropped:
+            if not undropped and (not cell.open or (cell.keeps and outcome.kind == ANSWER)):
                 return
         self.unmeasured += [f"{cell.name}: {backend} never answered" for backend in cell.open]
         self.drops += [PredictedDrop(cell.name, name, o.why, False) for name, o in undropped.items()]

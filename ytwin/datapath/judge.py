@@ -50,7 +50,7 @@ class Overrun:
             rows = sorted({r.source for r in self.stay.recirculations if r.cause == DP_HASH and r.source})
             what = f" for {', '.join(rows)}" if rows else ""
             enough = "" if hashing >= over else f", which saves {hashing} of the {over} that are too many"
-            ways.append(f"balancing.algorithm: hash{what}{enough}")
+            ways.append(f"balancing.algorithm hash and no session affinity (both balance with dp_hash){what}{enough}")
         if self.stay.entry is Entry.PORT or hashing < over:
             ways.append("the backend, or the client, on another node than the gateways on the path")
         if self.limit.datapath == "netdev":
