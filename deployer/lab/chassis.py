@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from hashlib import blake2b
 from ipaddress import ip_address
@@ -26,6 +26,8 @@ RECORD = "ytwin-attachment"
 NODE_RECORD = "ytwin-node"
 _OWN_KEYS = frozenset({"ovn-remote", "ovn-monitor-all", NODE_RECORD})
 """Keys of Open_vSwitch.external_ids that the lab adds to a NodeConfig's."""
+_OVN_KEYS = ("vlan-limit", "ovn-chassis-idx-")
+"""Beginnings of keys of Open_vSwitch.other_config that ovn-controller writes: neither a NodeConfig's nor the lab's."""
 _IPV6_SETTINGS = {
     "ipv6/conf/all/accept_dad": "0",
     "ipv6/conf/default/accept_dad": "0",
@@ -71,8 +73,8 @@ class Chassis(OvsNode):
         for network, bridge in mappings_of(config).items():
             operations += insert_bridge(bridge, self.datapath) + insert_port(bridge, short("x", network))
         operations += [self._settings(config, remote)]
-        for attachment in config.attachments:
-            operations += _plug(attachment)
+        for position, attachment in enumerate(config.attachments):
+            operations += _plug(attachment, position)
         return self.change(operations)
 
     def start_daemons(self) -> None:
@@ -146,7 +148,9 @@ class Chassis(OvsNode):
         old = {device_of(a): a for a in before.attachments}
         new = {device_of(a): a for a in after.attachments}
         gone = [device for device in old if old[device] != new.get(device)]
-        operations: list[Operation] = [self._settings(after, remote)]
+        (settings,) = self.select(DATABASE, ["other_config"])
+        theirs = {key: value for key, value in settings["other_config"][1] if key.startswith(_OVN_KEYS)}
+        operations: list[Operation] = [self._settings(after, remote, theirs)]
         ports = self._ports()
         old_maps, new_maps = mappings_of(before), mappings_of(after)
         leaving = [n for n in old_maps if old_maps[n] != new_maps.get(n)]
@@ -171,16 +175,28 @@ class Chassis(OvsNode):
         coming = [a for device, a in new.items() if a != old.get(device)]
         if coming:
             self.wait_configured(self.change([op for a in coming for op in _plug(a)]))
+        self._number(after.attachments)
+
+    def _number(self, attachments: tuple[Attachment, ...]) -> None:
+        """Record the attachments' order: a database's rows have none."""
+        operations: list[Operation] = []
+        for position, attachment in enumerate(attachments):
+            where = [["name", "==", device_of(attachment)]]
+            row = [["external_ids", "delete", ["set", [RECORD]]], ["external_ids", "insert", _record(attachment, position)]]
+            operations.append({"op": "mutate", "table": "Interface", "where": where, "mutations": row})
+        with self.database() as db:
+            transact(db, DATABASE, operations)
 
     def _ports(self) -> dict[str, Any]:
         return {row["name"]: row["_uuid"] for row in self.select("Port", ["_uuid", "name"])}
 
-    def _settings(self, config: NodeConfig, remote: str) -> Operation:
+    def _settings(self, config: NodeConfig, remote: str, kept: Mapping[str, str] | None = None) -> Operation:
         """NodeConfig's settings, plus where the Southbound is, and which datapath this machine can run."""
         about = {
             "ovs_on": config.ovs_on,
             "card": config.card,
             "datapath": config.external_ids.get("ovn-bridge-datapath-type", ""),
+            "routes": [route.prefix for route in config.routes],
         }
         ids = {
             **config.external_ids,
@@ -189,7 +205,7 @@ class Chassis(OvsNode):
             "ovn-bridge-datapath-type": self.datapath,
             NODE_RECORD: json.dumps(about, sort_keys=True),
         }
-        row = {"external_ids": encode_map(ids), "other_config": encode_map(config.other_config)}
+        row = {"external_ids": encode_map(ids), "other_config": encode_map({**config.other_config, **(kept or {})})}
         return {"op": "update", "table": DATABASE, "where": [], "row": row}
 
     # -- reading ---------------------------------------------------------------------------------------------------
@@ -212,19 +228,19 @@ class Chassis(OvsNode):
             ovs_on=about.get("ovs_on", ""),
             card=about.get("card", ""),
             external_ids=frozendict(sorted(kept.items())),
-            other_config=frozendict(sorted(settings["other_config"][1])),
+            other_config=frozendict((k, v) for k, v in sorted(settings["other_config"][1]) if not k.startswith(_OVN_KEYS)),
             attachments=tuple(self._attachments(interfaces)),
-            routes=self._routes(),
+            routes=self._routes(about.get("routes", [])),
         )
 
     def _attachments(self, interfaces: list[dict[str, Any]]) -> list[Attachment]:
-        found = []
+        found: list[tuple[int, Attachment]] = []
         for row in interfaces:
             ids = dict(row["external_ids"][1])
             if "iface-id" in ids:
                 kept = json.loads(ids.get(RECORD, "{}"))
                 found.append(
-                    Attachment(
+                    (int(kept.get("position", 0)), Attachment(
                         iface_id=ids["iface-id"],
                         kind=kept.get("kind", ""),
                         namespace=kept.get("namespace", ""),
@@ -233,26 +249,31 @@ class Chassis(OvsNode):
                         addresses=tuple(kept.get("addresses", ())),
                         gateways=tuple(kept.get("gateways", ())),
                         mtu=int(kept.get("mtu", 0)),
-                    )
+                    ))
                 )
-        return found
+        return [attachment for _, attachment in sorted(found, key=lambda entry: (entry[0], entry[1].iface_id))]
 
-    def _routes(self) -> tuple[HostRoute, ...]:
+    def _routes(self, order: list[str]) -> tuple[HostRoute, ...]:
         found = []
         for family in ("-4", "-6"):
             for route in json.loads(self.run("ip", "-j", family, "route", "show", "dev", OWN_DEVICE) or "[]"):
                 if "gateway" in route:
                     found.append(HostRoute(route["dst"], route["gateway"], OWN_DEVICE))
-        return tuple(found)
+        place = {prefix: i for i, prefix in enumerate(order)}
+        return tuple(sorted(found, key=lambda route: (place.get(route.prefix, len(place)), route.prefix)))
 
     def wait_stopped(self) -> None:
         """Return when no daemon of this node runs."""
         until(lambda: not self.alive, f"{self.name} does not stop")
 
 
-def _plug(attachment: Attachment) -> list[Operation]:
+def _record(attachment: Attachment, position: int) -> Any:
     kept = {k: v for k, v in asdict(attachment).items() if k not in ("iface_id", "mac")}
-    ids = {"iface-id": attachment.iface_id, "attached-mac": attachment.mac, RECORD: json.dumps(kept, sort_keys=True)}
+    return encode_map({RECORD: json.dumps({**kept, "position": position}, sort_keys=True)})
+
+
+def _plug(attachment: Attachment, position: int = 0) -> list[Operation]:
+    ids = {"iface-id": attachment.iface_id, "attached-mac": attachment.mac, **dict(_record(attachment, position)[1])}
     row: dict[str, Any] = {"external_ids": encode_map(ids)}
     if attachment.kind == "Node":
         row |= {"type": "internal", "mac": attachment.mac, "mtu_request": attachment.mtu}

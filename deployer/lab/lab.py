@@ -131,6 +131,11 @@ class Lab:
         known = {**self._known(what), **entries}
         self.state.save(what, {k: v for k, v in known.items() if v is not None})
 
+    @property
+    def known_nodes(self) -> frozenset[str]:
+        """Nodes that the lab has, dead ones included."""
+        return frozenset(self._known("nodes"))
+
     # -- what is there ---------------------------------------------------------------------------------------------
 
     def observed_nodes(self) -> dict[str, NodeConfig]:
@@ -222,6 +227,8 @@ class Lab:
     def _update_node(self, config: NodeConfig) -> None:
         chassis = self.chassis(config.node)
         chassis.datapath = self.datapath
+        if not chassis.alive:
+            self._restart(chassis)
         before = chassis.observed()
         old = {host_of(a): a for a in before.attachments if a.kind != "Node"}
         new = {host_of(a): a for a in config.attachments if a.kind != "Node"}
@@ -245,6 +252,14 @@ class Lab:
         chassis.configure_own(config, list(self._known("nodes").values()))
         _parallel([lambda a=a: self._configure_edge(a) for a in coming])
         self._introduce()
+
+    def _restart(self, chassis: Chassis) -> None:
+        """Start a dead node's daemons with the configuration that its database has."""
+        chassis.kill_daemons()
+        chassis.start_database()
+        chassis.start_daemons()
+        chassis.wait_configured(chassis.change(()))
+        chassis.configure_own(chassis.observed(), list(self._known("nodes").values()))
 
     def _edge_link(self, node: str, attachment: Attachment) -> tuple[LabHost, str, LabHost, str]:
         return self.chassis(node), device_of(attachment), self.host(host_of(attachment)), _EDGE

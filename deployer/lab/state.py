@@ -79,7 +79,7 @@ class LabState:
         directory = root() / name
         if (directory / "lab.json").exists():
             old = cls(directory)
-            if old.complete or start_time(old.creator[0]) == old.creator[1]:
+            if not old.abandoned:
                 raise LabError(f"lab {name} exists; destroy it first, or choose another name")
             old.destroy()
         shutil.rmtree(directory, ignore_errors=True)
@@ -102,6 +102,11 @@ class LabState:
     def complete(self) -> bool:
         """Whether its creation came to an end."""
         return (self.directory / "complete").exists()
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether whoever was creating it ended before it was complete."""
+        return not self.complete and start_time(self.creator[0]) != self.creator[1]
 
     def finish(self) -> None:
         """Mark the creation as done."""
