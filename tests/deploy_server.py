@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import multiprocessing
 import shutil
 import socket
@@ -38,6 +39,7 @@ class Server:
 
     def __init__(self, schema: Path = SCHEMA, remotes: tuple[str, ...] = (), options: tuple[str, ...] = ()) -> None:
         self.schema = schema
+        self.database = json.loads(schema.read_text())["name"]
         self.remotes = remotes
         self.options = options
         self.process: subprocess.Popen[bytes] | None = None
@@ -46,7 +48,11 @@ class Server:
         self.directory = Path(tempfile.mkdtemp(prefix="ytwin-nb-"))
         self.socket = self.directory / "nb.sock"
         subprocess.run([binary("ovsdb-tool"), "create", str(self.directory / "nb.db"), str(self.schema)], check=True)
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -72,7 +78,7 @@ class Server:
         deadline = time.monotonic() + 20
         while True:
             with contextlib.suppress(RpcError), Connection(self.socket) as connection:
-                if DATABASE in connection.call("list_dbs"):
+                if self.database in connection.call("list_dbs"):
                     return
             assert time.monotonic() < deadline, (self.directory / "log").read_text()
             time.sleep(0.005)

@@ -19,6 +19,7 @@ from typing import Any
 
 import ovs.db.idl
 import ovs.jsonrpc
+import ovs.poller
 import ovs.stream
 from ovsdbapp.backend.ovs_idl import connection as backend
 from ovsdbapp.backend.ovs_idl import transaction as backend_transaction
@@ -110,7 +111,23 @@ class _Transaction(backend_transaction.Transaction):
         transaction = _IdlTransaction(self.api.idl)
         for operation in self.operations:
             transaction.add_op(operation)
-        return _outcome(transaction, transaction.commit_block())
+        return _outcome(transaction, self._wait(transaction))
+
+    def _wait(self, transaction: _IdlTransaction) -> str:
+        """As the IDL's `commit_block`, which does not return before the connection is up again: that may be never."""
+        idl = self.api.idl
+        connection = idl._session.get_seqno()
+        while True:
+            status: str = transaction.commit()
+            if status != transaction.INCOMPLETE or idl._session.get_seqno() != connection:
+                return status
+            idl.run()
+            poller = ovs.poller.Poller()
+            idl.wait(poller)
+            transaction.wait(poller)
+            if idl._session.get_seqno() != connection:
+                poller.immediate_wake()
+            poller.block()
 
 
 class _IdlTransaction(ovs.db.idl.Transaction):

@@ -25,6 +25,7 @@ CHANGES_ALONE = 200_000
 """Changes of one transaction on a server that stands alone: about 200 MB of JSON."""
 CHANGES_CLUSTERED = 5_000
 """Of one transaction on a cluster, whose leader must not be busy for as long as the election timer, 1 s by default."""
+_SESSION_S = 5.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 2.0
 
 
@@ -124,7 +125,7 @@ class OvsdbTarget:
         """Return if another attempt may succeed; else raise what is wrong."""
         words = f"{outcome.error}: {outcome.details}" if outcome.details else outcome.error
         if outcome.fate is Fate.REFUSED:
-            if "permission" in outcome.error:
+            if outcome.error in ("permission error", "not allowed"):
                 raise YtwinError(f"{self._db}: permission denied: {outcome.details or outcome.error}")
             raise YtwinError(f"{self._db} refused the transaction, nothing of it was done: {words}")
         if time.monotonic() > deadline:
@@ -153,7 +154,8 @@ class OvsdbTarget:
         if self._session is None:
             self._patiently(self._server)
             try:
-                self._session = Session(self._server(), self._tls, self._timeout_s)
+                # Not long: a server that has just gone may be found at another place.
+                self._session = Session(self._server(), self._tls, min(self._timeout_s, _SESSION_S))
             except ConnectionError as error:
                 return Outcome(Fate.UNSENT, error=str(error))
         return self._session.transact(operations, self._timeout_s)
