@@ -306,7 +306,7 @@ def diff(
 def generate(
     nodes: Annotated[int, typer.Option(min=1, max=1000)] = 3,
     vpcs: Annotated[int, typer.Option(min=1, max=1000)] = 3,
-    subnets: Annotated[int, typer.Option(min=1, max=1000, help="Per VPC.")] = 2,
+    subnets: Annotated[int, typer.Option(min=1, max=1000, help="In all; at least one per VPC.")] = 5,
     services: Annotated[int, typer.Option(min=0, max=100_000)] = 8,
     backends: Annotated[int, typer.Option(min=0, max=1000, help="Per Service.")] = 3,
     seed: Annotated[int, typer.Option(help="The same seed gives the same topology.")] = 0,

@@ -211,7 +211,7 @@ def _given(draw: Draw, members: list[str], gateway: Gateway | None) -> tuple[str
         spec = _network(draw)
         number = draw.next("cluster ip", 200)
         cluster_ip = ",".join(str(n[number]) for n in parts(spec.service_cidr) if n.version in families)
-    if gateway is not None and draw.chance(0.3):
+    if gateway is not None and draw.chance(0.5):
         number = draw.next(f"eip {gateway.name}", 11)
         texts = {4: f"200.{gateway.name[-1]}.0.{number}", 6: f"2001:db8:e{gateway.name[-1]}::{number:x}"}
         if number < 60:
@@ -220,15 +220,14 @@ def _given(draw: Draw, members: list[str], gateway: Gateway | None) -> tuple[str
 
 
 def _shared(draw: Draw, vpc: str, eip: str, ports: set[tuple[int, str]]) -> str:
-    """The EIP given; if none is, sometimes that of another Service of the VPC with other ports."""
+    """Often the EIP of another Service of the VPC with other ports, else the one given."""
     known = draw.eips.setdefault(vpc, [])
-    if eip:
-        known.append((eip, set(ports)))
-    elif known and draw.chance(0.5):
-        other, used = draw.pick(known)
-        if not used & ports:
+    for other, used in known:
+        if not used & ports and draw.chance(0.7):
             used |= ports
             return other
+    if eip:
+        known.append((eip, set(ports)))
     return eip
 
 
