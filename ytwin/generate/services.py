@@ -224,7 +224,7 @@ def _shared(draw: Draw, vpc: str, eip: str, ports: set[tuple[int, str]]) -> str:
     known = draw.eips.setdefault(vpc, [])
     for other, used in known:
         if not used & ports and draw.chance(0.7):
-            used |= ports
+            used.update(ports)
             return other
     if eip:
         known.append((eip, set(ports)))
