@@ -50,6 +50,7 @@ STRONG: Mapping[str, tuple[str, ...]] = {
     LogicalRouterPort.table: ("gateway_chassis",),
 }
 """Columns whose rows end with the row that has them."""
+_BY_NAME = frozenset({*REFERENCES.values(), *(parent for parent, _, _ in PARENTS.values()), LogicalSwitchPort.table})
 _COMPUTED = {GatewayChassis.table: ("name",)}
 
 
@@ -162,18 +163,16 @@ def _find_lost_parents(live: Live, ask: Ask, rows: Sequence[tuple[str, str]]) ->
 
 
 def _decode_all(live: Live, found: Sequence[tuple[str, RawRow]]) -> None:
-    names = {row["_uuid"][1]: row["name"] for table, row in found if table in REFERENCES.values()}
-    seen: set[str] = set()
-    for table, raw in found:
-        uuid = raw["_uuid"][1]
-        if uuid in seen:
-            continue
-        seen.add(uuid)
-        row = _decode(live, table, raw, names)
-        key, copy = row.key, 1
-        while key in live.state:  # a copy that somebody made: it has no place in what is desired, so it will go
-            copy += 1
-            key = RowKey(table, f"{row.key.name}#{copy}")
+    rows = {raw["_uuid"][1]: (table, raw) for table, raw in found}
+    # References and parents go by key: first all keys that are names.
+    keys: dict[str, RowKey] = {}
+    for uuid, (table, raw) in rows.items():
+        if table in _BY_NAME:
+            keys[uuid] = _free(live, RowKey(table, raw["name"]))
+            live.uuids[keys[uuid]] = uuid
+    for uuid, (table, raw) in rows.items():
+        row = _decode(live, table, raw, keys)
+        key = keys[uuid] if uuid in keys else _free(live, row.key)
         live.state[key] = row
         live.uuids[key] = uuid
     for key in live.ledger.entries:
@@ -181,11 +180,20 @@ def _decode_all(live: Live, found: Sequence[tuple[str, RawRow]]) -> None:
             live.state[key] = GlobalOption(key.name, live.options[key.name])
 
 
-def _decode(live: Live, table: str, raw: RawRow, names: Mapping[str, str]) -> Row:
+def _free(live: Live, key: RowKey) -> RowKey:
+    """The key, or for a copy that somebody made one that no topology wants, so that the copy goes."""
+    copy, free = 1, key
+    while free in live.uuids:
+        copy += 1
+        free = RowKey(key.table, f"{key.name}#{copy}")
+    return free
+
+
+def _decode(live: Live, table: str, raw: RawRow, keys: Mapping[str, RowKey]) -> Row:
     values: dict[str, Any] = {}
     for column in columns_of(KINDS[table]):
         if column in REFERENCES:
-            values[column] = tuple(sorted({names[uuid] for uuid in uuids_in(raw[column]) if uuid in names}))
+            values[column] = tuple(sorted({keys[uuid].name for uuid in uuids_in(raw[column]) if uuid in keys}))
         elif column == "external_ids":
             ids = dict(raw[column][1])
             values[column] = frozendict({name: ids[name] for name in OUR_IDS if name in ids})
@@ -195,7 +203,7 @@ def _decode(live: Live, table: str, raw: RawRow, names: Mapping[str, str]) -> Ro
             values[column] = tuple(sorted(members(raw[column])))
         elif table in PARENTS and column == PARENTS[table][2]:
             _, parent = live.holders.get(raw["_uuid"][1], ("", ""))
-            values[column] = live.raw[parent]["name"] if parent else ""
+            values[column] = keys[parent].name if parent in keys else live.raw[parent]["name"] if parent else ""
         else:
             values[column] = _scalar(column, raw[column])
     key = RowKey(table, str(values.get("name", "")))

@@ -164,12 +164,13 @@ def notes(live: Live, plan: Changes, foreign: Foreign) -> Iterator[str]:
 def rows_in_use(live: Live, plan: Changes | Sequence[Change[RowKey, Item]], foreign: Foreign) -> set[str]:
     """UUIDs of rows that `plan` deletes but that must stay, because others have put something into them or refer to them."""
     going = {live.uuids[c.key]: c.key for c in plan if c.after is None and c.key in live.uuids}
+    ours = set(live.uuids.values())
     staying = foreign.referred & going.keys()
     # Ports before routers: a router whose port stays has to stay too.
     for uuid, key in sorted(going.items(), key=lambda item: item[1].table != LogicalRouterPort.table):
         for column in STRONG.get(key.table, ()):
             children = uuids_in(live.raw[uuid].get(column, ["set", []]))
-            if any(child not in going or child in staying for child in children):
+            if any(child not in ours or child in staying for child in children):
                 staying.add(uuid)
     return staying
 

@@ -144,7 +144,7 @@ def test_a_server_that_only_lets_read(goal: dict[RowKey, Item]) -> None:
         opened(backup.remote) as target,
     ):
         assert target.snapshot() == {}
-        with pytest.raises(YtwinError, match="permission denied: .*read only"):
+        with pytest.raises(YtwinError, match=r"permission denied: .*read only"):
             target.apply(diff({}, goal))
         assert target.snapshot() == {}
 
