@@ -173,3 +173,19 @@ def test_every_port_needs_a_healthy_backend(documents: list[str], expected: list
     text = "---".join([TWO_PORTS, *documents])
     found = lint(LintContext(*compile_rows(decode({"t.yaml": text}))))
     assert [(f.code, f.message) for f in found] == expected
+
+
+@pytest.mark.parametrize(
+    ("protocol", "affinity", "found"), [("UDP", "ClientIP", True), ("TCP", "ClientIP", False), ("UDP", "None", False)]
+)
+def test_affinity_of_udp_loses_the_packet_that_teaches_it(protocol: str, affinity: str, found: bool) -> None:
+    snapshot = decode(
+        {
+            "s.yaml": "{apiVersion: iaas.yusur.io/v1, kind: YusurService, metadata: {name: dns}, spec: "
+            f"{{ports: [{{port: 53, protocol: {protocol}}}], selector: {{a: b}}, sessionAffinity: {affinity}}}}}\n---\n"
+            "{apiVersion: kubeovn.io/v1, kind: Subnet, metadata: {name: s}, spec: {cidrBlock: 10.16.0.0/24, default: true}}"
+        }
+    )
+    reconciled, rows = compile_rows(snapshot)
+    findings = lint(LintContext(reconciled, rows))
+    assert ("affinity-drops-udp" in {finding.code for finding in findings}) is found

@@ -111,6 +111,18 @@ def affinity_to_dead_backend(context: LintContext) -> Iterator[Finding]:
         yield Finding("affinity-to-dead-backend", Severity.WARNING, _name(service), message)
 
 
+def affinity_drops_udp(context: LintContext) -> Iterator[Finding]:
+    """northd 23.03 writes `commit_lb_aff(...); /* drop */`: the packet that teaches the affinity goes no further."""
+    for service in context.snapshot.all(YusurService):
+        ports = [str(port.port) for port in service.spec.ports if port.protocol == "UDP"]
+        if service.spec.session_affinity == "ClientIP" and ports:
+            message = (
+                f"port {', '.join(ports)}/UDP: OVN 23.03 drops the packet that teaches a client's affinity, "
+                "and a UDP client may never send it again"
+            )
+            yield Finding("affinity-drops-udp", Severity.WARNING, _name(service), message)
+
+
 def stale_udp(context: LintContext) -> Iterator[Finding]:
     """kube-ovn #5149, ovn-kubernetes #5526: an established UDP flow outlives its backend; nothing resets it."""
     for service in context.snapshot.all(YusurService):
@@ -141,6 +153,7 @@ LINTS = (
     no_backend,
     dp_hash,
     affinity_to_dead_backend,
+    affinity_drops_udp,
     stale_udp,
     client_address_lost,
     mtu_exceeds_tunnel,
