@@ -99,7 +99,7 @@ def read_flows(text: str) -> tuple[DatapathFlow, ...]:
         if actions is None:
             continue
         match, _, statistics = line[: actions.start()].partition(", packets:")
-        keys = tuple(call for part in split(match) if (call := _call(part.strip()))[1])
+        keys = tuple(_keys(match))
         if any(name in _PROTOCOLS for name, _ in keys):
             found.append(DatapathFlow(keys, actions.group(1), int(statistics.partition(",")[0] or "0")))
     return tuple(found)
@@ -111,6 +111,15 @@ def port_of_client(flows: Iterable[DatapathFlow], packet: Tuple5) -> int:
         if not flow.recirc_id and flow.matches(packet, exactly=True):
             return int(_fields(flow.key(packet.protocol))["src"].partition("/")[0])
     return 0
+
+
+def _keys(match: str) -> Iterator[tuple[str, str]]:
+    for part in split(match):
+        name, inside = _call(part.strip())
+        if name == "encap":  # what is behind a VLAN tag
+            yield from _keys(inside)
+        elif inside:
+            yield name, inside
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -1,0 +1,75 @@
+"""The twin's passes through the datapath, held against the recirc_ids of datapaths that carry real packets."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ytwin.datapath import passes
+from ytwin.datapath.costs import Cost
+from ytwin.trace.types import Hop
+
+try:
+    from deployer.lab import why_no_lab
+    from experiments.recirculation import compare
+except ImportError as error:
+    _REASON = str(error)
+else:
+    _REASON = why_no_lab()
+
+pytestmark = [
+    pytest.mark.lab,
+    pytest.mark.skipif(bool(_REASON) and not os.environ.get("YTWIN_REQUIRE_LAB"), reason=f"no lab: {_REASON}"),
+]
+TOPOLOGIES = Path(__file__).parents[2] / "topologies"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("folder", "cells"), [("article", 3), ("four-scenarios", 42)])
+def test_every_delivered_cell_takes_the_passes_that_the_twin_counts(folder: str, cells: int) -> None:
+    report = compare(TOPOLOGIES / folder)
+    assert not report.differences, str(report)
+    assert len({c.cell for c in report.comparisons}) >= cells
+    assert [text for text in report.unmeasured if "SCTP" not in text] == []
+    assert not report.drops
+
+
+@pytest.mark.slow
+def test_what_the_twin_says_is_too_deep_is_dropped_and_everything_else_arrives() -> None:
+    report = compare(TOPOLOGIES / "broken" / "recirculation-limit")
+    assert {(d.cell.partition(" ")[0], d.chassis, d.dropped) for d in report.drops} == {
+        ("Pod/default/near", "node1", True),
+        ("Pod/default/far", "node1", True),
+    }, str(report)
+    assert report.holds, str(report)
+    assert max(c.twin[0] for c in report.comparisons) == 6
+
+
+@pytest.mark.slow
+def test_the_default_algorithm_arrives_on_the_same_topology(tmp_path: Path) -> None:
+    for file in (TOPOLOGIES / "broken" / "recirculation-limit").glob("*.yaml"):
+        (tmp_path / file.name).write_text(file.read_text().replace("algorithm: dpHash", "algorithm: hash"))
+    report = compare(tmp_path)
+    assert report.holds, str(report)
+    assert not report.drops
+    assert not report.unmeasured
+    called = {c.cell.partition(" ->")[0] for c in report.comparisons if "-> default/web " in c.cell}
+    assert called == {"Pod/default/near", "Pod/default/far", "outside/eipgw"}
+
+
+@pytest.mark.slow
+def test_a_wrong_count_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without ct_snat's recirculation in the twin's account the comparison differs, just where ct_snat is."""
+    honest = passes.cost_of
+
+    def wrong(hop: Hop) -> Cost:
+        cost = honest(hop)
+        return replace(cost, recirculates=False) if cost.action == "ct_snat" else cost
+
+    monkeypatch.setattr(passes, "cost_of", wrong)
+    report = compare(TOPOLOGIES / "broken" / "recirculation-limit")
+    assert {c.cell.partition(" -> ")[2] for c in report.differences} >= {"default/web 200.0.0.206:80/tcp"}
+    assert not report.holds
