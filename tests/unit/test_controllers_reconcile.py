@@ -7,6 +7,7 @@ from controllers_cases import gateway, meta, pod, probe, service, small, subnet,
 
 from ytwin.controllers import OWNER, probe_name, reconcile
 from ytwin.core.errors import InvalidInput
+from ytwin.resources.codec import decode
 from ytwin.resources.model import (
     ClusterNetwork,
     ClusterNetworkSpec,
@@ -266,3 +267,37 @@ def test_probe_names_are_unique_and_short_enough() -> None:
     long = [probe_name("svc", f"pod.{'x' * 249}{end}") for end in "ab"]
     assert len({*long}) == 2
     assert all(len(name) == 253 for name in long)
+
+
+def test_an_on_link_pool_gives_away_no_address_that_somebody_on_that_network_has() -> None:
+    """Ten Services drain a /28 but for the network and broadcast address, two uplinks and two outside routers' addresses."""
+    text = """
+apiVersion: iaas.yusur.io/v1
+kind: Subnet
+metadata: {name: a}
+spec: {cidrBlock: 10.1.0.0/24, default: true}
+---
+apiVersion: v1
+kind: Node
+metadata: {name: n}
+status: {addresses: [{type: InternalIP, address: 192.168.0.1}]}
+---
+apiVersion: iaas.yusur.io/v1
+kind: EipGateway
+metadata: {name: e}
+spec: {nodes: [n], cidrBlock: 192.0.2.0/28, uplink: 192.0.2.2, gateway: 192.0.2.1, pools: [192.0.2.0/28]}
+---
+apiVersion: iaas.yusur.io/v1
+kind: EipGateway
+metadata: {name: other}
+spec: {nodes: [n], cidrBlock: 192.0.2.0/28, uplink: 192.0.2.4, gateway: 192.0.2.3, pools: [198.51.100.0/30]}
+"""
+    service = "apiVersion: iaas.yusur.io/v1\nkind: YusurService\nmetadata: {{name: s{}}}\n"
+    service += "spec: {{type: LoadBalancer, eipGateway: e, ports: [{{port: 80}}]}}"
+    done = reconcile(decode({"f": "\n---\n".join([text, *(service.format(i) for i in range(10))])}))
+    given = {service.status.eip for service in done.all(YusurService)}
+    assert given == {f"192.0.2.{number}" for number in range(5, 15)}
+    with pytest.raises(
+        InvalidInput, match="11 Services need an IPv4 EIP of EipGateway e, but its pools have room for 10"
+    ):
+        decode({"f": "\n---\n".join([text, *(service.format(i) for i in range(11))])})

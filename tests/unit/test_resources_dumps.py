@@ -11,7 +11,7 @@ from ytwin.core.errors import InvalidInput
 from ytwin.core.memo import Memo
 from ytwin.northbound.rows import LoadBalancer
 from ytwin.pipeline import compile_rows
-from ytwin.resources.codec import decode, dump
+from ytwin.resources.codec import KINDS, decode, dump
 from ytwin.resources.ignored import DECISIVE, IGNORED, is_ignored
 from ytwin.resources.model import (
     Endpoints,
@@ -167,6 +167,8 @@ def test_unknown_kinds_stay_problems(version: str, kind: str) -> None:
 def test_every_decisive_kind_is_an_ignored_one() -> None:
     assert frozenset().union(*IGNORED.values()) >= DECISIVE
     assert is_ignored("apps/v1beta1", "Deployment")
+    for cls in KINDS.values():
+        assert not any(is_ignored(version, cls.KIND) for version in cls.API_VERSIONS)
 
 
 def test_an_ignored_object_may_be_anything_inside() -> None:

@@ -142,7 +142,7 @@ def _read_object(spot: _Spot, parsed: Parsed) -> None:
     """One object into `parsed`, or the problems that keep it out."""
     tree = spot.tree
     name = tree.get("kind")
-    if isinstance(name, str) and name not in KINDS and is_ignored(tree.get("apiVersion"), name):
+    if isinstance(name, str) and is_ignored(tree.get("apiVersion"), name):
         parsed.ignored.append(_ignored_id(name, tree))
         return
     kind = _kind_of(spot, parsed)

@@ -1,7 +1,7 @@
 """Kinds that stand in every dump of a cluster and that the twin does not read.
 
 They are no problem of the input; `Snapshot.ignored` remembers them and `check` says so, because some of them decide who reaches
-whom in a real cluster. Kubernetes' own kinds as of 1.33, kube-ovn's as of 1.14.
+whom in a real cluster. Kubernetes' own kinds as of 1.33, kube-ovn's as of 1.14, KubeVirt's and the Gateway API's.
 """
 
 from __future__ import annotations
@@ -39,6 +39,13 @@ IGNORED: dict[str, frozenset[str]] = {
     "scheduling.k8s.io": _kinds("PriorityClass"),
     "storage.k8s.io": _kinds("CSIDriver CSINode CSIStorageCapacity StorageClass VolumeAttachment"),
     "k8s.cni.cncf.io": _kinds("NetworkAttachmentDefinition"),
+    "gateway.networking.k8s.io": _kinds(
+        "GRPCRoute Gateway GatewayClass HTTPRoute ReferenceGrant TCPRoute TLSRoute UDPRoute"
+    ),
+    # A virtual machine of KubeVirt's is plugged in as the Pod that it runs in.
+    "kubevirt.io": _kinds(
+        """KubeVirt VirtualMachine VirtualMachineInstance VirtualMachineInstanceMigration VirtualMachineInstanceReplicaSet"""
+    ),
     "kubeovn.io": _kinds(
         """BgpConf DNSNameResolver EvpnConf IP IPPool IptablesDnatRule IptablesEIP IptablesFIPRule IptablesSnatRule OvnDnatRule
         OvnEip OvnFip OvnSnatRule ProviderNetwork QoSPolicy SecurityGroup SwitchLBRule Vip Vlan VpcDns VpcEgressGateway

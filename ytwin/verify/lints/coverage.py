@@ -32,7 +32,7 @@ def unmanaged_service(context: LintContext) -> Iterator[Finding]:
         at = ", ".join(cluster_ips_of(service)) or (
             "headless" if service.spec.type != "ExternalName" else "ExternalName"
         )
-        message = f"{at}: no YusurService of this name says its VPC, so it is not modelled and nobody is asked about it"
+        message = f"{at}: not modelled, because no YusurService of this name says its VPC"
         yield Finding("unmanaged-service", Severity.INFO, f"Service/{service.namespace}/{service.name}", message)
 
 
