@@ -25,8 +25,9 @@ def _texts() -> list[Path]:
     folders = (*PACKAGES, "tests", "topologies", "scripts", ".ci", "docs")
     files = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.is_file()]
     files += [path for path in ROOT.iterdir() if path.is_file() and not path.name.startswith(".")]
+    caches = {"__pycache__", ".hypothesis"}  # what a run leaves in the tree and git ignores
     return sorted(
-        p for p in files if p.suffix in TEXTS and "__pycache__" not in p.parts and p != Path(__file__).resolve()
+        p for p in files if p.suffix in TEXTS and caches.isdisjoint(p.parts) and p != Path(__file__).resolve()
     )
 
 
