@@ -94,6 +94,44 @@ class Central(LabHost):
 
             until(lambda: not behind(), f"ovn-controllers do not follow: {', '.join(sorted(chassis))}", timeout_s)
 
+    def unsettled(self, ports: set[str], living: set[str]) -> list[str]:
+        """Port_Bindings that are not what they will be, with only `living` chassis: `ports` that are down, gateways elsewhere."""
+        tables = {
+            "Port_Binding": ["logical_port", "type", "up", "chassis", "ha_chassis_group", "options"],
+            "Chassis": ["_uuid", "name"],
+            "HA_Chassis_Group": ["_uuid", "ha_chassis"],
+            "HA_Chassis": ["_uuid", "external_ids", "priority"],
+        }
+        queries = [{"op": "select", "table": t, "where": [], "columns": columns} for t, columns in tables.items()]
+        with self.database(SB) as db:
+            bindings, chassis, groups, members = (result["rows"] for result in transact(db, SB, queries))
+        name_of = {row["_uuid"][1]: row["name"] for row in chassis}
+        member = {row["_uuid"][1]: (row["priority"], dict(row["external_ids"][1]).get("chassis-name", "")) for row in members}
+        ranked = {
+            row["_uuid"][1]: [name for _, name in sorted((member[u] for u in _uuids(row["ha_chassis"])), reverse=True)]
+            for row in groups
+        }
+        wrong = []
+        for row in bindings:
+            port, kind = row["logical_port"], row["type"]
+            there = next((name_of.get(u, "") for u in _uuids(row["chassis"])), "")
+            if kind == "" and port in ports and (row["up"] is not True or there not in living):
+                wrong.append(port)
+            elif kind == "chassisredirect":
+                candidates = [name for u in _uuids(row["ha_chassis_group"]) for name in ranked[u] if name in living]
+                if candidates and there != candidates[0]:
+                    wrong.append(port)
+            elif kind == "l3gateway" and dict(row["options"][1]).get("l3gateway-chassis") in living - {there}:
+                wrong.append(port)
+        return wrong
+
     def keep_logs(self, where: Path) -> None:
         """Copy northd's log."""
         shutil.copy(self.directory / "northd.log", where)
+
+
+def _uuids(reference: Any) -> list[str]:
+    """UUIDs of a column that refers to any number of rows."""
+    if reference[0] == "uuid":
+        return [reference[1]]
+    return [entry[1] for entry in reference[1]]

@@ -137,6 +137,16 @@ class Chassis(OvsNode):
             for address, mac in peers.items():
                 self.control("tnl/neigh/set", UNDERLAY_BRIDGE, address, mac)
 
+    def silent_tunnels(self, peers: set[str]) -> list[str]:
+        """Tunnels to `peers` over which this node watches gateways (BFD), and that are not known to work."""
+        silent = []
+        for row in self.select("Interface", ["name", "type", "options", "bfd", "bfd_status"]):
+            watched = dict(row["bfd"][1]).get("enable") == "true"
+            if watched and dict(row["options"][1]).get("remote_ip") in peers:
+                if dict(row["bfd_status"][1]).get("forwarding") != "true":
+                    silent.append(row["name"])
+        return silent
+
     @property
     def underlay_mac(self) -> str:
         return mac_for(f"{self.state.id}/{self.name}")

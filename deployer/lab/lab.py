@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Any
 
-from deployer.lab.central import SB, Central
+from deployer.lab.central import Central
 from deployer.lab.chassis import _IPV6_SETTINGS, UNDERLAY_PORT, Chassis, device_of, host_of, mappings_of
 from deployer.lab.config import OutsideConfig
 from deployer.lab.fabric import Fabric
@@ -324,39 +324,53 @@ class Lab:
             self.state.end_inside(host.pid)
             self.net.drop(name)
 
+    # -- faults ----------------------------------------------------------------------------------------------------
+
+    def kill_node(self, name: str) -> None:
+        """A power cut: everything of the node is gone at once. Its workloads' namespaces stay, with nobody to carry their packets."""
+        with self.state.lock():
+            self.chassis(name).kill_daemons()
+
+    def restart_node(self, name: str) -> None:
+        """Start what `kill_node` ended, or what died by itself, with the configuration that the node has on disk."""
+        with self.state.lock():
+            chassis = self.chassis(name)
+            chassis.datapath = self.datapath
+            self._restart(chassis)
+            self._introduce()
+
+    def restart_central(self) -> None:
+        """Kill both databases and northd, and start them with their files."""
+        with self.state.lock():
+            self.central.stop_all()
+            self.central.start_all()
+
     # -- waiting ---------------------------------------------------------------------------------------------------
 
     def wait_ready(self, timeout_s: float = READY_S) -> float:
-        """Return when packets may flow: chassis registered, flows installed, every port up; seconds it took."""
+        """Return when packets may flow; seconds it took.
+
+        Every living chassis has installed its flows, every port of theirs is up, every gateway stands where its priorities say, and
+        the tunnels between gateways know that they work (else a gateway moves once more).
+        """
         begin = time.monotonic()
-        living = {chassis.name: chassis for chassis in self.all_chassis if chassis.alive}
-        names = {self._system_id(chassis) for chassis in living.values()}
+        living = [chassis for chassis in self.all_chassis if chassis.alive]
+        names = {self._system_id(chassis) for chassis in living}
+        ports = {a.iface_id for chassis in living for a in chassis.observed().attachments}
         self.central.sync(names, timeout_s)
-        workloads = {a.iface_id for c in living.values() for a in c.observed().attachments}
-
-        def unbound() -> list[str]:
-            rows = self.central.select(SB, "Port_Binding", "logical_port", "type", "up", "chassis")
-            return [
-                row["logical_port"]
-                for row in rows
-                if (row["type"] == "" and row["logical_port"] in workloads and row["up"] is not True)
-                or (row["type"] in ("chassisredirect", "l3gateway") and not names_any(row["chassis"]))
-            ]
-
-        until(lambda: not unbound(), "ports stay down", timeout_s) if not self._lost() else None
+        until(lambda: not self.central.unsettled(ports, names), "ports stay down, or gateways elsewhere", timeout_s)
+        addresses = {self._known("nodes")[chassis.name] for chassis in living}
+        until(lambda: not any(c.silent_tunnels(addresses) for c in living), "tunnels stay down", timeout_s)
+        self.central.sync(names, timeout_s)
         return time.monotonic() - begin
 
-    def _lost(self) -> bool:
-        return any(not chassis.alive for chassis in self.all_chassis)
+    def dead_nodes(self) -> tuple[str, ...]:
+        """Nodes whose ovs-vswitchd or ovn-controller does not run."""
+        return tuple(chassis.name for chassis in self.all_chassis if not chassis.alive)
 
     def _system_id(self, chassis: Chassis) -> str:
         (row,) = chassis.select("Open_vSwitch", ["external_ids"])
         return str(dict(row["external_ids"][1]).get("system-id", chassis.name))
-
-
-def names_any(reference: Any) -> bool:
-    """Whether an optional reference of OVSDB refers to something."""
-    return bool(reference and reference[0] == "uuid")
 
 
 def chassis_config(lab: Lab, name: str) -> NodeConfig:

@@ -22,6 +22,8 @@ from ytwin.pipeline import Twin
 Progress = Callable[[int, int], None]
 _AGAIN_S = 0.1
 """How long a client waits for a connection that may only have taught an affinity, before it opens another."""
+_REVIVALS = 3
+"""How often nodes that die under the traffic are started again. OVS 3.1's userspace conntrack ends ovs-vswitchd now and then."""
 _AFFINITY_TABLE = 78
 """OpenFlow table in which ovn-controller 23.03 lets affinities be learned: OFTABLE_CHK_LB_AFFINITY."""
 
@@ -72,21 +74,40 @@ class _Verification:
             if progress is not None:
                 progress(len(cells), len(asked))
 
-        try:
+        async def ask(indices: Iterable[int]) -> None:
+            wanted = list(indices)
             async with asyncio.TaskGroup() as group:
-                sticky = [(i, q) for i, q in enumerate(asked) if q.affinity]
-                for index, question in enumerate(asked):
-                    if not question.affinity:
-                        group.create_task(one(index, question))
-            for index, cell in (await self.sticky_cells(sticky)).items():
+                for index in wanted:
+                    if not asked[index].affinity:
+                        group.create_task(one(index, asked[index]))
+            for index, cell in (await self.sticky_cells((i, asked[i]) for i in wanted if asked[i].affinity)).items():
                 cells[index] = cell
                 if progress is not None:
                     progress(len(cells), len(asked))
+
+        dead = self.lab.dead_nodes()
+        notes: list[str] = []
+        try:
+            await ask(range(len(asked)))
+            for _ in range(_REVIVALS):
+                died = [name for name in self.lab.dead_nodes() if name not in dead]
+                if not died:
+                    break
+                notes += [self.revive(name) for name in died]
+                self.lab.wait_ready()
+                await ask([index for index, cell in cells.items() if cell.state == DIFFER])
             ordered = [await self.keep(i, cells[i]) for i in sorted(cells)]
         finally:
             self.lab.state.save("next-port", self.traffic.next_port)
             await self.traffic.close()
-        return WireReport(tuple(ordered), time.monotonic() - begin)
+        return WireReport(tuple(ordered), time.monotonic() - begin, tuple(notes))
+
+    def revive(self, node: str) -> str:
+        """Start a node that died under the traffic, as its supervisor would; what to tell about it."""
+        log = (self.lab.chassis(node).directory / "vswitchd.log").read_text(errors="replace")
+        last = next((line for line in reversed(log.splitlines()) if "|EMER|" in line), "no last words in its log")
+        self.lab.restart_node(node)
+        return f"{node} died while it was verified, was started again, and cells that differed were asked again: {last}"
 
     async def cell(self, question: Question) -> WireCell:
         """Ask one question until its answer cannot change any more."""
