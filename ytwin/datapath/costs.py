@@ -7,7 +7,8 @@ ovn-controller encodes `ct_next`, `ct_dnat`, `ct_snat`, their `_in_czone` forms,
 `ct_lb(_mark)` with backends and `select` are OpenFlow groups of type select. With selection_method dp_hash OVS must let the
 datapath compute the hash first: one more recirculation, unless the packet carries a hash already (it keeps it until it leaves the
 chassis). That holds for a group of one backend too, which is how OVN writes a learned affinity, whatever the load balancer's
-selection_fields. With fields to hash, OVS computes it itself; so it does for a group of more than 256 slots.
+selection_fields. With fields to hash, OVS computes it itself; so it does for a group of more than 256 slots. Observed with OVS
+3.1.0: two dp_hash groups in a row leave one `hash(l4(0)),recirc(...)`, and all later flows of the chassis match on its dp_hash.
 
 Everything else is decided inside one translation: clone, patch ports, ct_clear, resubmits (chk_lb_hairpin, chk_lb_aff, get_arp,
 port security), learn (commit_lb_aff, hairpin replies), check_pkt_larger (a datapath action of its own), meters, queues.
