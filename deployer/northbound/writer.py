@@ -418,7 +418,8 @@ class Writer:
             where = _is(uuid)
             operations.append(_wait("NB_Global", where, {"_uuid": ["uuid", uuid]}))
         else:
-            operations.append({"op": "insert", "table": "NB_Global", "row": {}})
+            none = {"op": "wait", "table": "NB_Global", "timeout": 0, "where": [], "columns": ["nb_cfg"]}
+            operations += [{**none, "until": "==", "rows": []}, {"op": "insert", "table": "NB_Global", "row": {}}]
         settings = [*swap, *self._ledger, *self._options]
         operations.append({"op": "mutate", "table": "NB_Global", "where": where, "mutations": settings})
         swapped = [includes("external_ids", {ledger.token_key: self._token})]
