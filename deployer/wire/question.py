@@ -52,6 +52,8 @@ class Question:
     """Choices of the load balancer, each as likely as any other; 1 without one."""
     affinity: bool
     """A client keeps its backend until the node forgets it: one look shows one of `forecast` only."""
+    first_hangs: bool = False
+    """The connection that teaches the affinity never gets through; `forecast` is about those after it."""
     constant: bool = False
     """The load balancer hashes nothing that changes between a client's connections: all of them end in the same one of `forecast`."""
 
@@ -84,15 +86,28 @@ class Question:
 def questions(twin: Twin, limits: Mapping[str, Limit], exhaustive: bool = False) -> tuple[Question, ...]:
     """Every cell that `ytwin check` has, in its order, forecast for datapaths with these `limits` (chassis -> Limit)."""
     tracer = Tracer(twin.world)
+    # The kernel's tracker lets even the connection through that teaches an affinity, as every tracker does with those after it.
+    later = Tracer(replace(twin.world, userspace=frozenset()))
     hosts = twin.world.hosts if exhaustive else representatives(twin.world.hosts)
     sticky, constant = _vips(twin, _is_sticky), _vips(twin, _is_constant)
     found = []
     for client, target in service_questions(twin.snapshot, hosts):
-        answer = limited(tracer.converse(client, target.address, target.port, target.protocol), limits)
         vip = (target.address, target.port, target.protocol)
+        answer = limited(tracer.converse(client, *vip), limits)
+        first_hangs = False
+        if vip in sticky and twin.world.userspace:
+            after = limited(later.converse(client, *vip), limits)
+            first_hangs = answer.verdict is not Verdict.DELIVERED and after.verdict is Verdict.DELIVERED
+            answer = after if first_hangs else answer
         asked = _question(client, target.service, target.address, target.port, answer)
         several = len(asked.forecast) > 1
-        found.append(replace(asked, affinity=several and vip in sticky, constant=several and vip in constant - sticky))
+        found.append(replace(
+                asked,
+                affinity=vip in sticky and (several or first_hangs),
+                constant=several and vip in constant - sticky,
+                first_hangs=first_hangs,
+            )
+        )
     for client, victim, address in isolation_questions(twin.world):
         answer = limited(tracer.converse(client, address, ISOLATION_PORT, "tcp"), limits)
         found.append(_question(client, f"isolation:{victim.subnet}", address, ISOLATION_PORT, answer))

@@ -24,6 +24,8 @@ _AGAIN_S = 0.1
 """How long a client waits for a connection that may only have taught an affinity, before it opens another."""
 _REVIVALS = 3
 """How often nodes that die under the traffic are started again. OVS 3.1's userspace conntrack ends ovs-vswitchd now and then."""
+_HANGS_S = 0.3
+"""How long the connection that teaches an affinity is watched in every round."""
 _AFFINITY_TABLE = 78
 """OpenFlow table in which ovn-controller 23.03 lets affinities be learned: OFTABLE_CHK_LB_AFFINITY."""
 
@@ -51,6 +53,8 @@ def verify_wire(
 ) -> WireReport:
     """Hold every cell of the twin's matrix against real traffic in `lab`; `progress(done, total)` after each."""
     limits = {chassis: LIMITS[lab.datapath] for chassis in twin.world.chassis}
+    userspace = frozenset(twin.world.chassis) if lab.datapath == "netdev" else frozenset()
+    twin = replace(twin, world=replace(twin.world, userspace=userspace))
     asked = questions(twin, limits, options.exhaustive)
     return asyncio.run(_Verification(lab, twin, options).run(asked, progress))
 
@@ -100,6 +104,9 @@ class _Verification:
         finally:
             self.lab.state.save("next-port", self.traffic.next_port)
             await self.traffic.close()
+        hanging = sum(question.first_hangs for question in asked)
+        if hanging:
+            notes.append(f"{hanging} cells: a client's first connection hangs, those after it were judged (affinity, userspace datapath)")
         return WireReport(tuple(ordered), time.monotonic() - begin, tuple(notes))
 
     def revive(self, node: str) -> str:
@@ -157,6 +164,12 @@ class _Verification:
         """
         begin = time.monotonic()
         async with self.gate:
+            if question.first_hangs:
+                first = await self.traffic.call(
+                    question.client, question.address, question.port, question.protocol, _HANGS_S
+                )
+                if first.kind != NOTHING:
+                    return Outcome(first.kind, f"{first.backend}, on the connection that teaches the affinity")
             while True:
                 outcome = await self.traffic.call(
                     question.client, question.address, question.port, question.protocol, _AGAIN_S

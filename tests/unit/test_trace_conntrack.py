@@ -201,3 +201,20 @@ def test_destination_nat_cannot_share_a_reply_tuple() -> None:
     assert len(tracker.connections()[ZONE]) == 1
     free = tcp(CLIENT, "10.96.0.2", (40001, 80))
     assert tracker.commit(free, ZONE, nat="dst", address=ip_int(BACKEND), port=8080) == "DNAT"
+
+
+def test_the_kernel_leaves_a_retransmission_to_its_commit_and_userspace_translates_it_at_once() -> None:
+    for userspace, done, destination in ((frozenset[str](), "", VIP), (frozenset({"n1"}), "DNAT", BACKEND)):
+        tracker = Conntrack(userspace)
+        to_backend(tracker)
+        again = tcp(CLIENT, VIP)
+        assert tracker.copy().nat(again, ZONE) == done
+        assert again.ct_state & CT_NEW
+        assert again.ip4_dst == ip_int(destination)
+
+
+def test_a_reset_begins_a_connection_in_userspace_only() -> None:
+    for userspace, state_bits in ((frozenset({"n2"}), CT_INV), (frozenset({"n1"}), CT_NEW)):
+        reset = tcp(CLIENT, VIP, flags=TCP_RST | TCP_ACK)
+        Conntrack(userspace).track(reset, ZONE)
+        assert reset.ct_state == CT_TRK | state_bits

@@ -142,17 +142,23 @@ def _rewrite(state: PacketState, source: tuple[int, int] | None, destination: tu
 
 
 class Conntrack:
-    """Connections, affinities and learned hairpin replies of all chassis. `copy()` before changing a value others hold."""
+    """Connections, affinities and learned hairpin replies of all chassis. `copy()` before changing a value others hold.
 
-    __slots__ = ("_by_tuple", "affinities", "hairpin_replies")
+    `userspace`: chassis whose tracker is OVS's own (datapath_type netdev) instead of the kernel's. It differs in two points, both in
+    lib/conntrack*.c of OVS 3.1 and seen on the wire: it translates a retransmitted first packet without a commit (the kernel's
+    translates new packets on commit only), and it takes a RST for the beginning of a connection.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_by_tuple", "affinities", "hairpin_replies", "userspace")
+
+    def __init__(self, userspace: frozenset[str] = frozenset()) -> None:
+        self.userspace = userspace
         self._by_tuple: dict[tuple[Zone, Tuple5], tuple[Connection, bool]] = {}
         self.affinities: dict[Affinity, AffinityTarget] = {}
         self.hairpin_replies: frozenset[HairpinReply] = frozenset()
 
     def copy(self) -> Conntrack:
-        other = Conntrack()
+        other = Conntrack(self.userspace)
         other._by_tuple = dict(self._by_tuple)
         other.affinities = dict(self.affinities)
         other.hairpin_replies = self.hairpin_replies
@@ -178,7 +184,7 @@ class Conntrack:
 
     def without(self, chassis: frozenset[str]) -> Conntrack:
         """What is left when these chassis are lost."""
-        other = Conntrack()
+        other = Conntrack(self.userspace)
         other._by_tuple = {key: value for key, value in self._by_tuple.items() if key[0].chassis not in chassis}
         other.affinities = {key: value for key, value in self.affinities.items() if key.chassis not in chassis}
         other.hairpin_replies = frozenset(h for h in self.hairpin_replies if h.chassis not in chassis)
@@ -203,7 +209,7 @@ class Conntrack:
     def _direct(self, state: PacketState, zone: Zone) -> Answer:
         found = self._by_tuple.get((zone, packet_tuple(state)))
         if found is None:
-            state.ct_state = CT_TRK | (CT_NEW if _can_start(state) else CT_INV)
+            state.ct_state = CT_TRK | (CT_NEW if _can_start(state, zone.chassis in self.userspace) else CT_INV)
             return Answer(zone, None, False)
         connection, is_reply = found
         if is_reply and not connection.seen_reply:
@@ -232,9 +238,11 @@ class Conntrack:
     def nat(self, state: PacketState, zone: Zone, inner: Tuple5 | None = None) -> str:
         """`ct(nat)`: track, and translate as it was committed. Returns what was done.
 
-        Left alone without a commit: new connections, and ICMP errors in the original direction.
+        Left alone without a commit: new connections (by the kernel's tracker), and ICMP errors in the original direction.
         """
         answer = self.track(state, zone, inner)
+        if state.ct_state & CT_NEW and answer.connection is not None and zone.chassis in self.userspace:
+            return self._translate(state, answer)
         if state.ct_state & CT_NEW or state.ct_state & (CT_REL | CT_RPL) == CT_REL:
             return ""
         return self._translate(state, answer)
@@ -331,12 +339,12 @@ class Conntrack:
         return "translated back" if answer.reply else ("DNAT" if state.ct_state & CT_DNAT else "SNAT")
 
 
-def _can_start(state: PacketState) -> bool:
+def _can_start(state: PacketState, userspace: bool) -> bool:
     """Whether the tracker takes this packet as the first of a connection: no SYN+ACK, no RST, no echo reply or ICMP error."""
     protocol = state.ip_proto
     if protocol == TCP:
         syn_ack = state.tcp_flags & (TCP_SYN | TCP_ACK) == TCP_SYN | TCP_ACK
-        return not syn_ack and not state.tcp_flags & TCP_RST
+        return not syn_ack and (userspace or not state.tcp_flags & TCP_RST)
     if protocol in _ECHO_REQUEST:
         return state.icmp_type == _ECHO_REQUEST[protocol]
     return True

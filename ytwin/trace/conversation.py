@@ -99,7 +99,9 @@ def _nobody_answers(call: Call, next_hop: str, lost: Walk | None) -> Conversatio
 def _first_packet(tracer: Tracer, client: Host, first: PacketState, memory: Memory) -> tuple[Outcome, ...]:
     """Every way of the first packet. Where it was lost to learning an affinity, the sender's retransmission instead.
 
-    `commit_lb_aff` of OVN 23.03 drops the packet that learns; every client sends again.
+    `commit_lb_aff` of OVN 23.03 drops the packet that learns; every client sends again. A userspace datapath has translated the
+    retransmission before the flows see it, so that it learns and is dropped again, for ever: that connection hangs, and only the
+    client's next one, from another port, gets through.
     """
     found: list[Outcome] = []
     for outcome in tracer.send(client, first, memory):
@@ -107,6 +109,13 @@ def _first_packet(tracer: Tracer, client: Host, first: PacketState, memory: Memo
             found.append(outcome)
             continue
         for again in tracer.send(client, first, outcome.memory):
+            if again.learned_affinity:
+                reason = (
+                    "the connection that teaches the affinity never gets through a userspace datapath, "
+                    f"the client's next one does: {again.walk.reason}"
+                )
+                found.append(replace(again, walk=replace(again.walk, reason=reason)))
+                continue
             note = "retransmission: the first packet only taught the affinity"
             hops = again.walk.hops
             if hops:

@@ -16,16 +16,16 @@ class Memory:
 
     __slots__ = ("conntrack", "fdb", "host_neighbors", "neighbors")
 
-    def __init__(self) -> None:
-        self.conntrack = Conntrack()
+    def __init__(self, userspace: frozenset[str] = frozenset()) -> None:
+        self.conntrack = Conntrack(userspace)
         self.neighbors: dict[tuple[str, int], int] = {}
         self.fdb: dict[tuple[str, int], str] = {}
         self.host_neighbors: dict[tuple[str, int], int] = {}
 
     @classmethod
-    def of(cls, southbound: Southbound) -> Memory:
-        """What a Southbound knows already (MAC_Binding, Static_MAC_Binding)."""
-        memory = cls()
+    def of(cls, southbound: Southbound, userspace: frozenset[str] = frozenset()) -> Memory:
+        """What a Southbound knows already (MAC_Binding, Static_MAC_Binding); `userspace` as in Conntrack."""
+        memory = cls(userspace)
         for binding in southbound.mac_bindings:
             memory.neighbors[binding.port, ip_int(binding.ip)] = mac_int(binding.mac)
         return memory

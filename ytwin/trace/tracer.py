@@ -55,7 +55,7 @@ class Tracer:
         self.world = world
         self.program = Program(world.southbound, watch_ambiguity)
         self.fabric = Fabric(world)
-        self._start = Memory.of(world.southbound)
+        self._start = Memory.of(world.southbound, world.userspace)
 
     def memory(self) -> Memory:
         """What the network remembers before anything was sent: the Southbound's MAC bindings."""

@@ -44,6 +44,8 @@ class World:
     localnet_chassis: tuple[tuple[str, tuple[str, ...]], ...] = ()
     """(localnet port name, chassis names)."""
     chassis: tuple[str, ...] = ()
+    userspace: frozenset[str] = frozenset()
+    """Chassis that run OVS's userspace datapath (datapath_type netdev), with its own connection tracker."""
 
 
 class Verdict(Enum):

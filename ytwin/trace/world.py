@@ -19,6 +19,7 @@ from ytwin.resources.snapshot import ObjectId, Snapshot, id_of
 from ytwin.resources.workload import default_vpc, pools_of, workloads
 from ytwin.trace.types import Host, Route, World
 
+DATAPATH_TYPE = "ovn-bridge-datapath-type"
 ANY = {4: "0.0.0.0/0", 6: "::/0"}
 
 
@@ -41,7 +42,8 @@ def build_world(
     bound = bind(southbound, attached, chassis)
     localnets = _localnets(bound, living)
     hosts = (*_edge_hosts(snapshot, northbound, living), *_outside_hosts(snapshot, northbound))
-    return World(bound, hosts, localnets, chassis)
+    userspace = frozenset(chassis_name(c) for c in living if c.external_ids.get(DATAPATH_TYPE) == "netdev")
+    return World(bound, hosts, localnets, chassis, userspace)
 
 
 def chassis_name(config: NodeConfig) -> str:
