@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
+import subprocess
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Any
 
+from deployer.jsonrpc import Connection
 from deployer.ovsdb_json import insert_all
 from deployer.sandbox import NB, OvnSandbox
 from deployer.state import item_to_json
@@ -92,6 +93,9 @@ def twin_of(text: str) -> Twin:
 class Place(ABC):
     """Somewhere to deploy to."""
 
+    ends = False
+    """Whether `destroy` ends the place itself, and others' rows in it."""
+
     @abstractmethod
     def open(self, deployment: str = "default") -> Target:
         """A new target there, as another process would open it."""
@@ -133,42 +137,50 @@ class OvsdbPlace(Place):
 
     def __init__(self, ovn: OvnSandbox) -> None:
         self.ovn = ovn
-        self.targets: list[OvsdbTarget] = []
+        self.remote = ovn.nb_remote
+        self.targets: list[Target] = []
 
     def open(self, deployment: str = "default") -> OvsdbTarget:
-        target = OvsdbTarget(self.ovn.nb_remote, deployment, timeout_s=20.0)
+        target = OvsdbTarget(self.remote, deployment, timeout_s=20.0)
         self.targets.append(target)
         return target
 
+    def nbctl(self, *arguments: str) -> None:
+        """Somebody's hand."""
+        subprocess.run(
+            ["ovn-nbctl", f"--db={self.remote}", "--no-leader-only", *arguments], check=True, capture_output=True
+        )
+
     def put_foreign(self, rows: Iterable[Row]) -> None:
-        self.ovn.transact(insert_all(Northbound.of(rows)))
+        with Connection(self.remote) as connection:
+            answers = connection.call("transact", [NB, *insert_all(Northbound.of(rows))])
+        assert not [answer for answer in answers if "error" in answer], answers
 
     def everything(self) -> Any:
         """Every table but NB_Global's and the ports' columns that northd writes."""
+        with Connection(self.remote) as connection:
+            tables = sorted(connection.call("get_schema", [NB])["tables"])
+            selects = [{"op": "select", "table": table, "where": []} for table in tables]
+            answers = connection.call("transact", [NB, *selects])
         found: dict[str, Any] = {}
-        for line in self.ovn.run("ovsdb-client", "-f", "json", "dump", self.ovn.nb_remote, NB).splitlines():
-            table = json.loads(line)
-            for values in table["data"]:
-                row = dict(zip(table["headings"], values, strict=True))
-                uuid = row.pop("_uuid")[1]
-                for column in _NORTHDS:
-                    row.pop(column, None)
-                if table["caption"] == "NB_Global table":
-                    row = {"external_ids": row["external_ids"], "options": _without_northds(row["options"])}
-                found[f"{table['caption'].split()[0]} {uuid}"] = row
+        for table, answer in zip(tables, answers, strict=True):
+            for row in answer["rows"]:
+                kept = {column: value for column, value in row.items() if column not in ("_uuid", *_NORTHDS)}
+                if table == "NB_Global":
+                    kept = {"external_ids": row["external_ids"], "options": _without_northds(row["options"])}
+                found[f"{table} {row['_uuid'][1]}"] = kept
         return found
 
     def of_others(self) -> Any:
         """Rows without a deployment's mark; their references and children of ours left out."""
         everything = self.everything()
         ours = {key.split()[1] for key, row in everything.items() if _marked(row)}
-        ledger = {k for k, _ in next(r for k, r in everything.items() if k.startswith("NB_Global"))["external_ids"][1]}
-        groups = {k.rpartition("/Load_Balancer_Group/")[2] for k in ledger}
+        ledgers = [row["external_ids"][1] for key, row in everything.items() if key.startswith("NB_Global")]
+        groups = {key.rpartition("/Load_Balancer_Group/")[2] for ledger in ledgers for key, _ in ledger}
         others: dict[str, Any] = {}
         for key, row in everything.items():
-            uuid = key.split()[1]
             if key.startswith("Load_Balancer_Group") and row["name"] in groups:
-                ours.add(uuid)
+                ours.add(key.split()[1])
         for key, row in everything.items():
             if key.split()[1] not in ours and not key.startswith("NB_Global"):
                 others[key] = {column: _stripped(value, ours) for column, value in row.items()}
@@ -177,6 +189,31 @@ class OvsdbPlace(Place):
     def close(self) -> None:
         for target in self.targets:
             target.close()
+
+
+class LabPlace(OvsdbPlace):
+    """A lab, empty at first. Its Northbound is its own, so others can only come in later, and `destroy` ends it all."""
+
+    ends = True
+
+    def __init__(self, name: str) -> None:
+        from deployer.lab import Lab  # noqa: PLC0415 - not every machine has Mininet
+
+        self.name = name
+        self.lab = Lab.create(name)
+        self.remote = self.lab.northbound_remote
+        self.targets = []
+
+    def open(self, deployment: str = "default") -> Target:  # type: ignore[override]  # another target of the same protocol
+        from deployer.targets.mininet import MininetTarget  # noqa: PLC0415 - see above
+
+        target = MininetTarget(self.name, deployment)
+        self.targets.append(target)
+        return target
+
+    def close(self) -> None:
+        self.open().destroy()
+        super().close()
 
 
 _NORTHDS = ("_version", "up", "dynamic_addresses", "nb_cfg", "nb_cfg_timestamp", "hv_cfg", "hv_cfg_timestamp")
