@@ -97,9 +97,11 @@ def _add(draw: Draw, name: str, members: list[str], backends: int) -> None:
     if gateway is not None and len(members) == 1:
         eip = _shared(draw, members[0], eip, {(p.port, p.protocol) for p in ports})
     say = draw.random.choice(("spec", "status", "service")) if not draw.plain else "spec"
-    # Over several VPCs on the userspace datapath, a select group by dp_hash may be one recirculation more than OVS allows.
-    tight = len(members) > 1 and _network(draw).datapath == "netdev"
-    affinity = draw.chance(0.3) and not tight
+    # The userspace datapath loses the connection that teaches an affinity, and over several VPCs a select group by dp_hash may
+    # be one recirculation more than it allows.
+    userspace = _network(draw).datapath == "netdev"
+    tight = userspace and len(members) > 1
+    affinity = draw.chance(0.3) and not userspace
     spec = YusurServiceSpec(
         type="LoadBalancer" if gateway is not None else "ClusterIP",
         scope="cluster" if members == [DEFAULT_VPC] and draw.chance(0.5) else "vpc",

@@ -182,9 +182,8 @@ def _add_vpc(draw: Draw, vpc: str) -> None:
         if draw.chance(0.25):
             routes.append(VpcStaticRoute(cidr=elsewhere, next_hop_ip=hop, policy=draw.pick(("", "policyDst"))))
         elif draw.chance(0.1):
-            routes.append(
-                VpcStaticRoute(cidr=f"{network[9]}/{network.max_prefixlen}", next_hop_ip=hop, policy="policySrc")
-            )
+            # Of a source that is nobody's: one of a workload would send all that it says, replies too, to that next hop.
+            routes.append(VpcStaticRoute(cidr=elsewhere, next_hop_ip=hop, policy="policySrc"))
         if draw.chance(0.25):
             action = draw.pick(("allow", "drop", "reroute"))
             policies.append(
