@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from ytwin.controllers import reconcile
 from ytwin.core.errors import InvalidInput
 from ytwin.generate import generate
+from ytwin.pipeline import build, verify
 from ytwin.resources.codec import decode, dump
 from ytwin.resources.model import (
     BareMetal,
@@ -28,6 +29,7 @@ from ytwin.resources.model import (
 )
 from ytwin.resources.snapshot import Snapshot
 from ytwin.resources.workload import vpcs_of_service
+from ytwin.verify import Severity
 
 
 @settings(deadline=None, max_examples=100)
@@ -159,3 +161,18 @@ def _of_service(raw: Snapshot, service: YusurService) -> set[str]:
     found = {name for name, value in holds.items() if value}
     found.update(p.protocol for p in spec.ports)
     return found | {spec.balancing.algorithm, "ClusterIP" if spec.type == "ClusterIP" else eip}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "vpcs", "subnets", "services", "backends"),
+    [(1, 1, 1, 0, 0), (1, 1, 1, 4, 0), (1, 3, 3, 10, 1), (3, 3, 4, 6, 2), (5, 1, 1, 0, 3), (2, 2, 2, 2, 20)],
+)
+@pytest.mark.parametrize("seed", [1, 2])
+def test_what_is_made_works_but_for_services_without_a_healthy_backend(
+    nodes: int, vpcs: int, subnets: int, services: int, backends: int, seed: int
+) -> None:
+    twin = build(Snapshot.of(generate(nodes, vpcs, subnets, services, backends, seed)))
+    report = verify(twin)
+    meant = {f.object for f in report.findings if f.code in ("no-backend", "no-healthy-backend")}
+    assert [cell for cell in report.failures if f"YusurService/{cell.service}" not in meant] == []
+    assert [f for f in report.findings if f.severity is Severity.ERROR and f.object not in meant] == []
