@@ -106,7 +106,9 @@ class Central(LabHost):
         with self.database(SB) as db:
             bindings, chassis, groups, members = (result["rows"] for result in transact(db, SB, queries))
         name_of = {row["_uuid"][1]: row["name"] for row in chassis}
-        member = {row["_uuid"][1]: (row["priority"], dict(row["external_ids"][1]).get("chassis-name", "")) for row in members}
+        member = {
+            row["_uuid"][1]: (row["priority"], dict(row["external_ids"][1]).get("chassis-name", "")) for row in members
+        }
         ranked = {
             row["_uuid"][1]: [name for _, name in sorted((member[u] for u in _uuids(row["ha_chassis"])), reverse=True)]
             for row in groups

@@ -122,17 +122,24 @@ class Chassis(OvsNode):
         own = next((a for a in config.attachments if a.kind == "Node"), None)
         commands = ["link set lo up", f"link set {UNDERLAY_BRIDGE} up"]
         address = config.external_ids["ovn-encap-ip"]
-        # OVS takes a route to a peer only if an address of the bridge has the peer in its network; the kernel needs no such network.
-        commands.append(f"address replace {address}/0 dev {UNDERLAY_BRIDGE} noprefixroute{' nodad' if ':' in address else ''}")
-        commands += [f"route replace {_single(peer)} dev {UNDERLAY_BRIDGE} src {address}" for peer in peers if peer != address]
+        # OVS takes a route to a peer only if an address of the bridge has the peer in its network; the kernel needs none.
+        commands.append(
+            f"address replace {address}/0 dev {UNDERLAY_BRIDGE} noprefixroute{' nodad' if ':' in address else ''}"
+        )
+        commands += [
+            f"route replace {_single(peer)} dev {UNDERLAY_BRIDGE} src {address}" for peer in peers if peer != address
+        ]
         if own is not None:
-            commands += [f"link set {OWN_DEVICE} address {own.mac} mtu {own.mtu} up", f"address flush dev {OWN_DEVICE} scope global"]
+            commands += [
+                f"link set {OWN_DEVICE} address {own.mac} mtu {own.mtu} up",
+                f"address flush dev {OWN_DEVICE} scope global",
+            ]
             commands += [f"address replace {a} dev {OWN_DEVICE}{' nodad' if ':' in a else ''}" for a in own.addresses]
             commands += [f"route replace {route.prefix} via {route.via} dev {route.device}" for route in config.routes]
         self.ip(commands)
 
     def know_neighbours(self, peers: dict[str, str]) -> None:
-        """Tell the userspace tunnels the MACs of other nodes' underlay addresses: else the first packet to each is lost to ARP."""
+        """Tell the userspace tunnels the MACs of other nodes' underlay addresses: else first packets are lost to ARP."""
         if self.datapath == "netdev":
             for address, mac in peers.items():
                 self.control("tnl/neigh/set", UNDERLAY_BRIDGE, address, mac)
@@ -142,9 +149,9 @@ class Chassis(OvsNode):
         silent = []
         for row in self.select("Interface", ["name", "type", "options", "bfd", "bfd_status"]):
             watched = dict(row["bfd"][1]).get("enable") == "true"
-            if watched and dict(row["options"][1]).get("remote_ip") in peers:
-                if dict(row["bfd_status"][1]).get("forwarding") != "true":
-                    silent.append(row["name"])
+            works = dict(row["bfd_status"][1]).get("forwarding") == "true"
+            if watched and not works and dict(row["options"][1]).get("remote_ip") in peers:
+                silent.append(row["name"])
         return silent
 
     @property
@@ -168,7 +175,12 @@ class Chassis(OvsNode):
         if removed:
             where = [["name", "==", INTEGRATION]]
             operations.append(
-                {"op": "mutate", "table": "Bridge", "where": where, "mutations": [["ports", "delete", ["set", removed]]]}
+                {
+                    "op": "mutate",
+                    "table": "Bridge",
+                    "where": where,
+                    "mutations": [["ports", "delete", ["set", removed]]],
+                }
             )
         if leaving:
             bridges = {row["name"]: row["_uuid"] for row in self.select("Bridge", ["_uuid", "name"])}
@@ -192,7 +204,10 @@ class Chassis(OvsNode):
         operations: list[Operation] = []
         for position, attachment in enumerate(attachments):
             where = [["name", "==", device_of(attachment)]]
-            row = [["external_ids", "delete", ["set", [RECORD]]], ["external_ids", "insert", _record(attachment, position)]]
+            row = [
+                ["external_ids", "delete", ["set", [RECORD]]],
+                ["external_ids", "insert", _record(attachment, position)],
+            ]
             operations.append({"op": "mutate", "table": "Interface", "where": where, "mutations": row})
         with self.database() as db:
             transact(db, DATABASE, operations)
@@ -238,7 +253,9 @@ class Chassis(OvsNode):
             ovs_on=about.get("ovs_on", ""),
             card=about.get("card", ""),
             external_ids=frozendict(sorted(kept.items())),
-            other_config=frozendict((k, v) for k, v in sorted(settings["other_config"][1]) if not k.startswith(_OVN_KEYS)),
+            other_config=frozendict(
+                (k, v) for k, v in sorted(settings["other_config"][1]) if not k.startswith(_OVN_KEYS)
+            ),
             attachments=tuple(self._attachments(interfaces)),
             routes=self._routes(about.get("routes", [])),
         )
@@ -250,16 +267,19 @@ class Chassis(OvsNode):
             if "iface-id" in ids:
                 kept = json.loads(ids.get(RECORD, "{}"))
                 found.append(
-                    (int(kept.get("position", 0)), Attachment(
-                        iface_id=ids["iface-id"],
-                        kind=kept.get("kind", ""),
-                        namespace=kept.get("namespace", ""),
-                        name=kept.get("name", ""),
-                        mac=ids.get("attached-mac", ""),
-                        addresses=tuple(kept.get("addresses", ())),
-                        gateways=tuple(kept.get("gateways", ())),
-                        mtu=int(kept.get("mtu", 0)),
-                    ))
+                    (
+                        int(kept.get("position", 0)),
+                        Attachment(
+                            iface_id=ids["iface-id"],
+                            kind=kept.get("kind", ""),
+                            namespace=kept.get("namespace", ""),
+                            name=kept.get("name", ""),
+                            mac=ids.get("attached-mac", ""),
+                            addresses=tuple(kept.get("addresses", ())),
+                            gateways=tuple(kept.get("gateways", ())),
+                            mtu=int(kept.get("mtu", 0)),
+                        ),
+                    )
                 )
         return [attachment for _, attachment in sorted(found, key=lambda entry: (entry[0], entry[1].iface_id))]
 

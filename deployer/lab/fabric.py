@@ -9,7 +9,7 @@ UNDERLAY = "underlay"
 
 
 class Fabric(OvsNode):
-    """The underlay is a plain bridge of the kernel. Physical networks have VLANs, which not every kernel knows: Open vSwitch does."""
+    """The underlay is a plain bridge of the kernel. Physical networks have VLANs: Open vSwitch knows them on any kernel."""
 
     datapath = "netdev"
     has_switch = False
@@ -51,7 +51,9 @@ class Fabric(OvsNode):
         if not (self.directory / "db.sock").exists():
             return
         with self.database() as db:
-            rows = transact(db, "Open_vSwitch", [{"op": "select", "table": "Port", "where": [], "columns": ["_uuid", "name"]}])
+            rows = transact(
+                db, "Open_vSwitch", [{"op": "select", "table": "Port", "where": [], "columns": ["_uuid", "name"]}]
+            )
         uuids = {row["name"]: row["_uuid"] for row in rows[0]["rows"]}
         gone = [["ports", "delete", ["set", [uuids[device] for device in devices if device in uuids]]]]
         if gone[0][2][1]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
+
+from frozendict import frozendict
 
 from deployer.lab.central import Central
 from deployer.lab.chassis import _IPV6_SETTINGS, UNDERLAY_PORT, Chassis, device_of, host_of, mappings_of
@@ -19,6 +23,7 @@ from deployer.lab.requirements import kernel_datapath, why_no_lab
 from deployer.lab.state import LabError, LabState
 from ytwin.nodes.config import Attachment, NodeConfig
 
+N = TypeVar("N", bound=LabHost)
 CENTRAL, FABRIC = "central", "fabric"
 _EDGE = "eth0"
 READY_S = 120.0
@@ -110,15 +115,15 @@ class Lab:
 
     @property
     def northbound_remote(self) -> str:
-        """"unix:PATH" of the Northbound."""
+        """ "unix:PATH" of the Northbound."""
         return self.central.northbound_remote
 
     @property
     def southbound_remote(self) -> str:
-        """"unix:PATH" of the Southbound."""
+        """ "unix:PATH" of the Southbound."""
         return self.central.southbound_remote
 
-    def _node(self, name: str, cls: type[Any]) -> Any:
+    def _node(self, name: str, cls: type[N]) -> N:
         node = self.net.nameToNode.get(name)
         if not isinstance(node, cls):
             raise LabError(f"lab {self.name} has no {name}")
@@ -174,6 +179,7 @@ class Lab:
             chassis.kill_daemons()
             for host in (*workloads, name):
                 self._end_host(host)
+            shutil.rmtree(chassis.directory)
             self._remember("workloads", **dict.fromkeys(workloads))
             self._remember("nodes", **{name: None})
 
@@ -218,8 +224,8 @@ class Lab:
         self._plug_physical(configs)
         _parallel(
             [
-                *(lambda c=config: bring_up(c) for config in configs),
-                *(lambda a=a: self._configure_edge(a) for _, a in edges),
+                *(partial(bring_up, config) for config in configs),
+                *(partial(self._configure_edge, a) for _, a in edges),
             ]
         )
         self._introduce()
@@ -236,7 +242,9 @@ class Lab:
         for host in gone:
             self._end_host(host)
         coming = [a for host, a in new.items() if a != old.get(host)]
-        self._remember("workloads", **dict.fromkeys(gone), **{host_of(a): config.node for a in coming if host_of(a) not in gone})
+        self._remember(
+            "workloads", **dict.fromkeys(gone), **{host_of(a): config.node for a in coming if host_of(a) not in gone}
+        )
         self._remember("workloads", **{host_of(a): config.node for a in coming})
         self.net.add(LabHost, [host_of(a) for a in coming])
         maps_before, maps_after = mappings_of(before), mappings_of(config)
@@ -248,9 +256,11 @@ class Lab:
         self._plug_physical((config,), added)
         chassis.update(before, config, self.southbound_remote)
         self._remember("nodes", **{config.node: config.external_ids["ovn-encap-ip"]})
-        chassis.ip((f"route delete {r.prefix} dev {r.device}" for r in before.routes if r not in config.routes), force=True)
+        chassis.ip(
+            (f"route delete {r.prefix} dev {r.device}" for r in before.routes if r not in config.routes), force=True
+        )
         chassis.configure_own(config, list(self._known("nodes").values()))
-        _parallel([lambda a=a: self._configure_edge(a) for a in coming])
+        _parallel([partial(self._configure_edge, a) for a in coming])
         self._introduce()
 
     def _restart(self, chassis: Chassis) -> None:
@@ -301,7 +311,7 @@ class Lab:
             chassis.ip(f"route replace {a} dev br-phy src {addresses[chassis.name]}" for a in others)
             chassis.know_neighbours(others)
 
-        _parallel([lambda c=c: tell(c) for c in living])
+        _parallel([partial(tell, c) for c in living])
 
     def _add_outside(self, outside: OutsideConfig) -> None:
         self._remember("outsides", **{outside.name: asdict(outside)})
@@ -327,7 +337,7 @@ class Lab:
     # -- faults ----------------------------------------------------------------------------------------------------
 
     def kill_node(self, name: str) -> None:
-        """A power cut: everything of the node is gone at once. Its workloads' namespaces stay, with nobody to carry their packets."""
+        """A power cut: everything of the node is gone at once. Its workloads stay, with nobody to carry their packets."""
         with self.state.lock():
             self.chassis(name).kill_daemons()
 
@@ -350,8 +360,8 @@ class Lab:
     def wait_ready(self, timeout_s: float = READY_S) -> float:
         """Return when packets may flow; seconds it took.
 
-        Every living chassis has installed its flows, every port of theirs is up, every gateway stands where its priorities say, and
-        the tunnels between gateways know that they work (else a gateway moves once more).
+        Every living chassis has installed its flows, every port of theirs is up, every gateway stands where its priorities say,
+        and the tunnels between gateways know that they work (else a gateway moves once more).
         """
         begin = time.monotonic()
         living = [chassis for chassis in self.all_chassis if chassis.alive]
@@ -377,8 +387,6 @@ def chassis_config(lab: Lab, name: str) -> NodeConfig:
     """NodeConfig of a node that runs; an empty one if it does not."""
     found = lab.observed_nodes().get(name)
     if found is None:
-        from frozendict import frozendict
-
         return NodeConfig(name, "", "", frozendict(), frozendict(), (), ())
     return found
 

@@ -1,7 +1,7 @@
 """Makes Mininet importable: the only place that knows where it may be.
 
-PyPI's `mininet` installs into a virtual environment like anything else. Debian's package of the same name serves the system's Python
-only; a virtual environment does not see it. Then just that one package is taken from there, and nothing else of the system's.
+PyPI's `mininet` installs into a virtual environment like anything else. Debian's package of the same name serves the system's
+Python only; a virtual environment does not see it. Then just that one package is taken from there, and nothing else.
 """
 
 from __future__ import annotations

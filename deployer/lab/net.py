@@ -1,8 +1,8 @@
 """Mininet's Node, Link and Net for a lab that outlives the process which built it.
 
-Mininet's own Node is a shell on a pseudo-terminal of its parent and ends with it. Here a node is held by a process that needs nobody, is
-found again by its pid, and runs commands through `mnexec` as Mininet's `popen` does. Mininet's global side effects (sysctl
-limits of the whole machine, links born in the root namespace, `ifconfig` per interface) do not happen.
+Mininet's own Node is a shell on a pseudo-terminal of its parent and ends with it. Here a node is held by a process that needs
+nobody, is found again by its pid, and runs commands through `mnexec` as Mininet's `popen` does. Mininet's global side effects
+(sysctl limits of the whole machine, links born in the root namespace, `ifconfig` per interface) do not happen.
 """
 
 from __future__ import annotations
@@ -32,6 +32,9 @@ _RUN_S = 60.0
 
 class LabHost(Host):
     """A network namespace, held by a process of its own. With `pid` it is one that exists."""
+
+    name: str
+    pid: int
 
     def __init__(self, name: str, state: LabState, pid: int = 0, **params: Any) -> None:
         self.state = state
@@ -182,7 +185,8 @@ class LabNet(Mininet):
         if not listed:
             return
         text = "".join(
-            f"link add name {d1} up netns {n1.pid} type veth peer name {d2} netns {n2.pid}\n" for n1, d1, n2, d2 in listed
+            f"link add name {d1} up netns {n1.pid} type veth peer name {d2} netns {n2.pid}\n"
+            for n1, d1, n2, d2 in listed
         )
         done = subprocess.run([binary("ip"), "-batch", "-"], input=text, capture_output=True, text=True, check=False)
         if done.returncode:

@@ -188,7 +188,12 @@ def insert_port(
 ) -> list[Operation]:
     """Operations that put a device into a bridge that exists, or that the same transaction inserted before."""
     return [
-        {"op": "insert", "table": "Interface", "uuid-name": _named("i", name)[1], "row": {"name": name, **(interface or {})}},
+        {
+            "op": "insert",
+            "table": "Interface",
+            "uuid-name": _named("i", name)[1],
+            "row": {"name": name, **(interface or {})},
+        },
         {
             "op": "insert",
             "table": "Port",

@@ -1,7 +1,7 @@
 """A lab's memory on disk: its directory, and every process that belongs to it, so that any later process can end it.
 
-A process is known in two ways: by its line in `processes` (pid and start time, because pids come round again), and by the lab's id in
-its environment, which also finds one that was started in the moment before its starter was killed.
+A process is known in two ways: by its line in `processes` (pid and start time, because pids come round again), and by the lab's
+id in its environment, which also finds one that was started in the moment before its starter was killed.
 """
 
 from __future__ import annotations

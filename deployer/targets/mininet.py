@@ -1,4 +1,4 @@
-"""A running network on this machine: a lab of Mininet, one chassis per node, with the topology's Northbound in its own central."""
+"""A running network on this machine: a lab of Mininet, one chassis per node, with the Northbound in its own central."""
 
 from __future__ import annotations
 

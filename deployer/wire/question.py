@@ -55,7 +55,7 @@ class Question:
     first_hangs: bool = False
     """The connection that teaches the affinity never gets through; `forecast` is about those after it."""
     constant: bool = False
-    """The load balancer hashes nothing that changes between a client's connections: all of them end in the same one of `forecast`."""
+    """The load balancer hashes nothing that differs between a client's connections: all end in the same one of `forecast`."""
 
     @property
     def name(self) -> str:
@@ -101,7 +101,8 @@ def questions(twin: Twin, limits: Mapping[str, Limit], exhaustive: bool = False)
             answer = after if first_hangs else answer
         asked = _question(client, target.service, target.address, target.port, answer)
         several = len(asked.forecast) > 1
-        found.append(replace(
+        found.append(
+            replace(
                 asked,
                 affinity=vip in sticky and (several or first_hangs),
                 constant=several and vip in constant - sticky,

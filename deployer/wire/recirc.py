@@ -35,6 +35,8 @@ DROP_COUNTER = "datapath_drop_recirc_error"
 _ANSWER_S = 8.0
 _SILENCE_S = 1.5
 _PRIMER_S = 0.1
+_PATIENCE = 3
+"""Connections without an answer after which a cell that should answer is given up."""
 _MISS = 1e-6
 """Probability with which a backend may stay unmeasured because no connection met it."""
 _AFFINITY_TABLE = 78
@@ -213,6 +215,7 @@ class _Measurement:
         """Connect until every backend was met."""
         await self.call(cell, _PRIMER_S if cell.sticky else 0.0)  # neighbours learn of each other
         undropped = {overrun.stay.chassis: overrun for overrun in cell.drops}
+        silent = 0
         for _ in range(cell.tries):
             await self.forget(cell)
             before = {name: self.dropped(name) for name in undropped}
@@ -225,6 +228,9 @@ class _Measurement:
                     self.drops.append(PredictedDrop(cell.name, name, undropped.pop(name).why, True))
             if not undropped and (not cell.open or (cell.keeps and outcome.kind == ANSWER)):
                 return
+            silent += outcome.kind != ANSWER
+            if silent == _PATIENCE and not cell.drops:
+                break
         self.unmeasured += [f"{cell.name}: {backend} never answered" for backend in cell.open]
         self.drops += [PredictedDrop(cell.name, name, o.why, False) for name, o in undropped.items()]
 

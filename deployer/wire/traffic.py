@@ -64,8 +64,8 @@ FIRST_PORT, LAST_PORT = 20000, 59999
 class Traffic:
     """Servers and clients of one lab; used inside a running event loop.
 
-    `namespaces` gives, for a host's name, the pid that holds its namespace. `next_port` is the source port to begin with, and after a
-    while the one to go on with. No two connections share one until all were used: a backend that is behind two addresses
+    `namespaces` gives, for a host's name, the pid that holds its namespace. `next_port` is the source port to begin with, and
+    after a while the one to go on with. No two connections share one until all were used: a backend that is behind two addresses
     cannot be reached through both from the same source address and port, as long as conntrack remembers the first.
     """
 

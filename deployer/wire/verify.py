@@ -49,10 +49,13 @@ class Options:
 
 
 def verify_wire(
-    lab: Lab, twin: Twin, options: Options = Options(), progress: Progress | None = None  # noqa: B008 - frozen
+    lab: Lab,
+    twin: Twin,
+    options: Options = Options(),
+    progress: Progress | None = None,
 ) -> WireReport:
     """Hold every cell of the twin's matrix against real traffic in `lab`; `progress(done, total)` after each."""
-    limits = {chassis: LIMITS[lab.datapath] for chassis in twin.world.chassis}
+    limits = dict.fromkeys(twin.world.chassis, LIMITS[lab.datapath])
     userspace = frozenset(twin.world.chassis) if lab.datapath == "netdev" else frozenset()
     twin = replace(twin, world=replace(twin.world, userspace=userspace))
     asked = questions(twin, limits, options.exhaustive)
@@ -106,7 +109,9 @@ class _Verification:
             await self.traffic.close()
         hanging = sum(question.first_hangs for question in asked)
         if hanging:
-            notes.append(f"{hanging} cells: a client's first connection hangs, those after it were judged (affinity, userspace datapath)")
+            notes.append(
+                f"{hanging} cells: a client's first connection hangs, those after it were judged (affinity, userspace datapath)"
+            )
         return WireReport(tuple(ordered), time.monotonic() - begin, tuple(notes))
 
     def revive(self, node: str) -> str:
@@ -144,7 +149,9 @@ class _Verification:
 
     async def sticky_cells(self, sticky: Iterable[tuple[int, Question]]) -> dict[int, WireCell]:
         """Cells whose clients keep their backend: every node forgets what it learned between two rounds."""
-        open_cells = {index: (question, Counter[Outcome]()) for index, question in sticky if not why_not(question.protocol)}
+        open_cells = {
+            index: (question, Counter[Outcome]()) for index, question in sticky if not why_not(question.protocol)
+        }
         done = {i: WireCell(q, {}, UNJUDGED, why_not(q.protocol)) for i, q in sticky if why_not(q.protocol)}
         begin = time.monotonic()
         while open_cells:

@@ -13,11 +13,11 @@ from ytwin.trace.types import Verdict
 FOUR = Path(__file__).parents[2] / "topologies" / "four-scenarios"
 
 
-def twin(datapath: str) -> pipeline.Twin:
+def twin(datapath: str, more: str = "") -> pipeline.Twin:
     files = {path.name: path.read_text() for path in sorted(FOUR.glob("*.yaml"))}
     first = min(files)
     files[first] = files[first].replace("spec:\n  serviceCIDR", f"spec:\n  datapath: {datapath}\n  serviceCIDR", 1)
-    return pipeline.build(pipeline.read(files))
+    return pipeline.build(pipeline.read({**files, "more.yaml": more}))
 
 
 @pytest.mark.parametrize(("datapath", "verdict"), [("system", Verdict.DELIVERED), ("netdev", Verdict.DROPPED)])
@@ -37,3 +37,28 @@ def test_a_host_that_reaches_itself_answers_itself_over_ipv6_only() -> None:
         paths = Tracer(made.world).converse(client, address, 514, "udp").paths
         own = next(path for path in paths if path.backend == client.name)
         assert own.verdict is verdict
+
+
+SECOND_SERVICE = """
+---
+apiVersion: iaas.yusur.io/v1
+kind: YusurService
+metadata: {name: nobody}
+spec:
+  type: LoadBalancer
+  vpcs: [vpc2, vpc3]
+  eip: "2001:db8:e::77"
+  ports: [{port: 9}]
+  selector: {app: nobody}
+  balancing: {reject: true}
+"""
+
+
+@pytest.mark.parametrize(("datapath", "verdict"), [("system", Verdict.REJECTED), ("netdev", Verdict.DROPPED)])
+def test_a_reset_that_userspace_translates_is_not_heard(datapath: str, verdict: Verdict) -> None:
+    made = twin(datapath, SECOND_SERVICE)
+    outside = next(host for host in made.world.hosts if host.kind == "outside")
+    answer = Tracer(made.world).converse(outside, "2001:db8:e::77", 9, "tcp")
+    assert answer.verdict is verdict, answer.reason
+    assert "TCP reset" in answer.reason
+    assert ("ignores" in answer.reason) is (datapath == "netdev")

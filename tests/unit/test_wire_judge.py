@@ -74,7 +74,7 @@ def test_a_client_that_is_hashed_to_one_backend_must_stay_there() -> None:
 def test_questions_are_the_cells_of_check() -> None:
     twin = twin_of("four-scenarios")
     cells = pipeline.verify(twin).cells
-    limits = {chassis: LIMITS["netdev"] for chassis in twin.world.chassis}
+    limits = dict.fromkeys(twin.world.chassis, LIMITS["netdev"])
     asked = questions(twin, limits)
     assert [(q.client, q.service, q.address, q.port) for q in asked] == [
         (c.client, c.service, c.address, c.port) for c in cells
@@ -83,7 +83,9 @@ def test_questions_are_the_cells_of_check() -> None:
     for cell in cells:
         forecast = answered[cell.client, cell.address, cell.port, cell.protocol].forecast
         if cell.verdict == "delivered":
-            assert {outcome.backend for outcome in forecast} == {backend.name for backend in cell.backends} or not cell.backends
+            assert {outcome.backend for outcome in forecast} == {
+                backend.name for backend in cell.backends
+            } or not cell.backends
         elif cell.verdict in ("dropped", "no-route", "unanswered-arp"):
             assert SILENCE in forecast
     assert any(q.affinity for q in asked)

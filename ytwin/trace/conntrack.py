@@ -144,8 +144,8 @@ def _rewrite(state: PacketState, source: tuple[int, int] | None, destination: tu
 class Conntrack:
     """Connections, affinities and learned hairpin replies of all chassis. `copy()` before changing a value others hold.
 
-    `userspace`: chassis whose tracker is OVS's own (datapath_type netdev) instead of the kernel's. It differs in two points, both in
-    lib/conntrack*.c of OVS 3.1 and seen on the wire: it translates a retransmitted first packet without a commit (the kernel's
+    `userspace`: chassis whose tracker is OVS's own (datapath_type netdev) instead of the kernel's. It differs in two points, both
+    in lib/conntrack*.c of OVS 3.1 and seen on the wire: it translates a retransmitted first packet without a commit (the kernel's
     translates new packets on commit only), and it takes a RST for the beginning of a connection.
     """
 

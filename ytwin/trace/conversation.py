@@ -168,8 +168,8 @@ def _follow(call: Call, source: str, mac: str, outcome: Outcome) -> Path:
 def _from_own_address(call: Call, arrived: Packet) -> tuple[Verdict, str]:
     """What Linux does with a packet that comes in from the wire with one of the host's own addresses as its source.
 
-    Seen on the wire, and in the kernel: IPv4 refuses it in fib_validate_source() unless accept_local is set; IPv6 has no such check,
-    and the answer goes through the loopback device without ever meeting a load balancer.
+    Seen on the wire, and in the kernel: IPv4 refuses it in fib_validate_source() unless accept_local is set; IPv6 has no such
+    check, and the answer goes through the loopback device without ever meeting a load balancer.
     """
     if ":" not in arrived.ip_src:
         return Verdict.REPLY_LOST, f"{call.client.name} refuses a packet from its own address {arrived.ip_src} (martian source)"

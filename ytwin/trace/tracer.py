@@ -27,7 +27,7 @@ from ytwin.trace.generated import is_icmp_error
 from ytwin.trace.memory import Memory
 from ytwin.trace.result import hops_of, packet_of
 from ytwin.trace.tables import Program
-from ytwin.trace.types import Conversation, Hop, Host, Verdict, Walk, World
+from ytwin.trace.types import Conversation, Hop, Host, Packet, Verdict, Walk, World
 
 _MAX_WALKS = 4096
 """Choices followed for one packet; more is refused by name rather than cut off in silence."""
@@ -131,11 +131,11 @@ class Tracer:
         if end.kind == UNANSWERED:
             verdict = Verdict.UNANSWERED_ARP
         elif origin and origin not in ("clone", "answer"):
-            verdict = Verdict.DROPPED if _ttl_ran_out(state) else Verdict.REJECTED
             answer = "TCP reset" if state.tcp_flags & TCP_RST else "ICMP error" if is_icmp_error(state) else origin
-            ended = f"answered with {answer}" + ("" if host is not None else ", which gets lost")
-            reason = f"{ended}, by {_source_of(hops)}"
-            if verdict is Verdict.DROPPED:
+            unheard = ", which gets lost" if host is None else _ignored(packet, packet_of(state))
+            verdict = Verdict.DROPPED if _ttl_ran_out(state) or unheard else Verdict.REJECTED
+            reason = f"answered with {answer}{unheard}, by {_source_of(hops)}"
+            if _ttl_ran_out(state):
                 reason = f"TTL ran out on the way (a routing loop?): {reason}"
         elif end.kind == DELIVERED and host is not None:
             verdict, reason = Verdict.DELIVERED, f"delivered to {host.name}"
@@ -238,6 +238,14 @@ class Tracer:
         state = transport(protocol, host.port, macs, ends, ports)
         state.tcp_flags = flags if protocol == "tcp" else 0
         return state
+
+
+def _ignored(sent: Packet, answer: Packet) -> str:
+    """Why the sender takes no notice of a TCP reset: it comes from elsewhere than it called; "" if it listens."""
+    called, source = (sent.ip_dst, sent.dst_port), (answer.ip_src, answer.src_port)
+    if answer.protocol != "tcp" or source == called:
+        return ""
+    return f" from {answer.ip_src}, which {sent.ip_src} never called and ignores"
 
 
 def _ttl_ran_out(state: PacketState) -> bool:
