@@ -35,6 +35,7 @@ DROP_COUNTER = "datapath_drop_recirc_error"
 _ANSWER_S = 8.0
 _SILENCE_S = 1.5
 _PRIMER_S = 0.1
+_PORTS = ("tp_src", "tcp_src", "udp_src", "sctp_src")
 _PATIENCE = 3
 """Connections without an answer after which a cell that should answer is given up."""
 _MISS = 1e-6
@@ -155,7 +156,7 @@ class _Cell:
     def keeps(self) -> bool:
         """Whether all of the client's connections go to one backend, because the load balancer hashes no port of its."""
         fields = re.findall(r'hash_fields="([^"]*)"', " ".join(self._actions))
-        return bool(fields) and not any("tp_src" in text for text in fields)
+        return bool(fields) and not any(field in _PORTS for text in fields for field in text.split(","))
 
     @property
     def tries(self) -> int:

@@ -28,11 +28,12 @@ TOPOLOGIES = Path(__file__).parents[2] / "topologies"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("folder", "cells"), [("article", 3), ("four-scenarios", 42)])
-def test_every_delivered_cell_takes_the_passes_that_the_twin_counts(folder: str, cells: int) -> None:
+@pytest.mark.parametrize(("folder", "cells", "paths"), [("article", 3, 6), ("four-scenarios", 42, 100)])
+def test_every_delivered_cell_takes_the_passes_that_the_twin_counts(folder: str, cells: int, paths: int) -> None:
     report = compare(TOPOLOGIES / folder)
     assert not report.differences, str(report)
     assert len({c.cell for c in report.comparisons}) >= cells
+    assert len({(c.cell, c.backend) for c in report.comparisons}) >= paths
     assert [text for text in report.unmeasured if "SCTP" not in text] == []
     assert not report.drops
 
