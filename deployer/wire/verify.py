@@ -24,6 +24,8 @@ _AGAIN_S = 0.1
 """How long a client waits for a connection that may only have taught an affinity, before it opens another."""
 _REVIVALS = 3
 """How often nodes that die under the traffic are started again. OVS 3.1's userspace conntrack ends ovs-vswitchd now and then."""
+_WATCH_S = 0.3
+"""Between two looks at whether all nodes live."""
 _HANGS_S = 0.3
 """How long the connection that teaches an affinity is watched in every round."""
 _AFFINITY_TABLE = 78
@@ -92,17 +94,22 @@ class _Verification:
                 if progress is not None:
                     progress(len(cells), len(asked))
 
-        dead = self.lab.dead_nodes()
         notes: list[str] = []
         try:
-            await ask(range(len(asked)))
-            for _ in range(_REVIVALS):
-                died = [name for name in self.lab.dead_nodes() if name not in dead]
-                if not died:
+            wanted = list(range(len(asked)))
+            while wanted:
+                died = len(notes)
+                watch = asyncio.create_task(self.watch(frozenset(self.lab.dead_nodes()), notes))
+                try:
+                    await ask(wanted)
+                    await asyncio.sleep(_WATCH_S)  # a death in the last moment counts too
+                finally:
+                    watch.cancel()
+                    await asyncio.gather(watch, return_exceptions=True)
+                if len(notes) == died or len(notes) > _REVIVALS:
                     break
-                notes += [self.revive(name) for name in died]
                 self.lab.wait_ready()
-                await ask([index for index, cell in cells.items() if cell.state == DIFFER])
+                wanted = [index for index, cell in cells.items() if cell.state == DIFFER]
             ordered = [await self.keep(i, cells[i]) for i in sorted(cells)]
         finally:
             self.lab.state.save("next-port", self.traffic.next_port)
@@ -113,6 +120,14 @@ class _Verification:
                 f"{hanging} cells: a client's first connection hangs, those after it were judged (affinity, userspace datapath)"
             )
         return WireReport(tuple(ordered), time.monotonic() - begin, tuple(notes))
+
+    async def watch(self, dead: frozenset[str], notes: list[str]) -> None:
+        """Start nodes again that die, other than those that were `dead` before."""
+        while len(notes) <= _REVIVALS:
+            for node in self.lab.dead_nodes():
+                if node not in dead:
+                    notes.append(self.revive(node))
+            await asyncio.sleep(_WATCH_S)
 
     def revive(self, node: str) -> str:
         """Start a node that died under the traffic, as its supervisor would; what to tell about it."""
