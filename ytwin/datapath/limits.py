@@ -9,9 +9,7 @@ from frozendict import frozendict
 
 from ytwin.core.errors import Unsupported
 from ytwin.nodes.config import NodeConfig
-
-DATAPATH_TYPE = "ovn-bridge-datapath-type"
-"""Key of Open_vSwitch.external_ids that tells ovn-controller of br-int's datapath; OVN's default is "system"."""
+from ytwin.trace.world import DATAPATH_TYPE, chassis_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,5 +53,5 @@ def limits_of(configs: Iterable[NodeConfig]) -> Mapping[str, Limit]:
         if kind not in LIMITS:
             known = ", ".join(LIMITS)
             raise Unsupported(f"node {config.node}: {DATAPATH_TYPE}={kind}: no limit is known, only those of {known}")
-        found[config.external_ids.get("system-id", config.node)] = LIMITS[kind]
+        found[chassis_name(config)] = LIMITS[kind]
     return frozendict(found)
