@@ -349,6 +349,11 @@ class Lab:
             self._restart(chassis)
             self._introduce()
 
+    @property
+    def central_runs(self) -> bool:
+        """Whether both databases and northd run."""
+        return {f"{what} {CENTRAL}" for what in ("nb", "sb", "northd")} <= self.state.recorded().keys()
+
     def restart_central(self) -> None:
         """Kill both databases and northd, and start them with their files."""
         with self.state.lock():

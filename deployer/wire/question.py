@@ -97,7 +97,7 @@ def questions(twin: Twin, limits: Mapping[str, Limit], exhaustive: bool = False)
         first_hangs = False
         if vip in sticky and twin.world.userspace:
             after = limited(later.converse(client, *vip), limits)
-            first_hangs = answer.verdict is not Verdict.DELIVERED and after.verdict is Verdict.DELIVERED
+            first_hangs = not _delivered(answer) and _delivered(after)
             answer = after if first_hangs else answer
         asked = _question(client, target.service, target.address, target.port, answer)
         several = len(asked.forecast) > 1
@@ -124,6 +124,11 @@ def server_ports(asked: Iterable[Question], twin: Twin) -> frozenset[tuple[str, 
                 if backend:
                     ports.add((row.protocol, int(backend.rpartition(":")[2])))
     return frozenset(ports)
+
+
+def _delivered(answer: Conversation) -> bool:
+    """Whether some backend answers."""
+    return any(path.verdict is Verdict.DELIVERED for path in answer.paths)
 
 
 def _is_sticky(row: LoadBalancer) -> bool:

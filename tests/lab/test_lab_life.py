@@ -106,7 +106,7 @@ def test_a_node_a_workload_and_an_outside_come_and_go() -> None:
     assert target.snapshot() == goal
     assert len(Lab.open("four").state.processes()) == processes
     report = verify_wire(Lab.open("four"), twin)
-    assert report.holds, report
+    assert report.holds, str(report)
 
 
 def test_a_plan_against_another_state_is_refused() -> None:
@@ -129,7 +129,7 @@ def test_two_labs_side_by_side_do_not_disturb_each_other(lab_root: Path) -> None
     one.destroy()
     assert other.snapshot() == desired(twin, other)
     report = verify_wire(Lab.open("other"), twin)
-    assert report.holds, report
+    assert report.holds, str(report)
     other.destroy()
     assert leftovers(lab_root) == before
 
@@ -197,7 +197,7 @@ def test_a_deployer_that_is_killed_when_it_was_done_leaves_a_running_lab() -> No
         assert deployer.stdout.readline() == "done\n"
         deployer.kill()
     report = verify_wire(Lab.open("victim"), shipped("four-scenarios"), Options(silence_s=1.2))
-    assert report.holds, report
+    assert report.holds, str(report)
 
 
 @pytest.mark.parametrize("processes", [3, 15, 25])

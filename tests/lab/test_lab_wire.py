@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.usefixtures("lab_ro
 def holds(twin: Twin, lab: str, options: Options = Options()) -> None:  # noqa: B008 - frozen
     deploy(twin, lab)
     report = verify_wire(Lab.open(lab), twin, options)
-    assert report.holds, report
+    assert report.holds, str(report)
     assert report.connections > len(report.cells) / 2
     assert {cell.question.protocol for cell in report.cells if cell.state == "not judged"} <= {"sctp"}
 
