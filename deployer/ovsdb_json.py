@@ -29,6 +29,13 @@ Value: TypeAlias = Any
 """A column's value in OVSDB's JSON notation."""
 
 
+# Tuples, because a union of types is made anew whenever it is evaluated, and this runs for every row.
+_NAMELESS = (StaticRoute, RouterPolicy)
+_BALANCED = (LogicalSwitch, LogicalRouter)
+_BALANCING = (LogicalSwitch, LogicalRouter, LoadBalancerGroup)
+_WITHOUT_OPTIONS = (LogicalSwitch, GatewayChassis, LoadBalancerGroup)
+
+
 def encode_map(items: Mapping[str, str]) -> Value:
     """`["map", [[key, value], ...]]`."""
     return ["map", [[k, v] for k, v in items.items()]]
@@ -61,7 +68,7 @@ def columns_of(row: Row, refs: Mapping[RowKey, Value]) -> dict[str, Value]:
     def refer(table: str, names: Iterable[str]) -> Value:
         return encode_set(refs[RowKey(table, name)] for name in names)
 
-    columns: dict[str, Value] = {"name": row.name} if not isinstance(row, StaticRoute | RouterPolicy) else {}
+    columns: dict[str, Value] = {"name": row.name} if not isinstance(row, _NAMELESS) else {}
     match row:
         case LogicalSwitch():
             columns["other_config"] = encode_map(row.other_config)
@@ -93,11 +100,11 @@ def columns_of(row: Row, refs: Mapping[RowKey, Value]) -> dict[str, Value]:
             columns["selection_fields"] = encode_set(row.selection_fields)
         case _:
             pass
-    if isinstance(row, LogicalSwitch | LogicalRouter):
+    if isinstance(row, _BALANCED):
         columns["load_balancer_group"] = refer(LoadBalancerGroup.table, row.load_balancer_group)
-    if isinstance(row, LogicalSwitch | LogicalRouter | LoadBalancerGroup):
+    if isinstance(row, _BALANCING):
         columns["load_balancer"] = refer(LoadBalancer.table, row.load_balancer)
-    if not isinstance(row, LogicalSwitch | GatewayChassis | LoadBalancerGroup):
+    if not isinstance(row, _WITHOUT_OPTIONS):
         columns["options"] = encode_map(row.options)
     if not isinstance(row, LoadBalancerGroup):
         columns["external_ids"] = encode_map(row.external_ids)

@@ -1,10 +1,10 @@
 """Transactions on an OVSDB server through ovsdbapp.
 
 ovsdbapp and the IDL below it bring the session: TLS, keep-alive, several members of a cluster, who leads it, losing it. The rows
-are not replicated: an IDL keeps one Python object per column, which makes a large apply many times slower than the server's own
-work (`python -m experiments.deploybench` measures both). Rows are read by `select` and written by operations added to the
-IDL's transaction, so one plan is one request. And messages are decoded by Python's JSON module, since the IDL's own decoder in
-Python, which PyPI's package falls back to, reads one character at a time.
+are not replicated: an IDL keeps one Python object per column, and with ovsdbapp's own commands 2,000 Load_Balancers take twenty
+times as long as the server needs for them (`python -m experiments.deploybench` measures what is left of that). Rows are read by
+`select` and written by operations added to the IDL's transaction, so one plan is one request. And messages are decoded by
+Python's JSON module, since the IDL's own decoder in Python, which PyPI's package falls back to, reads one character at a time.
 """
 
 from __future__ import annotations

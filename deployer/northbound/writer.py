@@ -197,6 +197,9 @@ class Writer:
         self._ledger: list[list[Value]] = []
         self._adopted: dict[RowKey, str] = {}
         self._waited: set[str] = set()
+        self._marks = marks(live.ledger.deployment)
+        self._present = _References(self, strict=True)
+        self._past = _References(self)
 
     @property
     def inserted(self) -> list[RowKey]:
@@ -262,9 +265,9 @@ class Writer:
             self._enter(key, shared_entry(row, self._had(key)))
             self._refer(key, None, row)
         else:
-            columns = columns_of(row, _References(self, strict=True))
+            columns = columns_of(row, self._present)
             if "external_ids" in columns:
-                columns["external_ids"] = encode_map({**row.external_ids, **self._marks()})  # type: ignore[union-attr]  # all that have the column
+                columns["external_ids"] = encode_map({**row.external_ids, **self._marks})  # type: ignore[union-attr]  # all that have the column
             else:
                 self._enter(key, OWN)
             self._inserts[key]["row"] |= {name: value for name, value in columns.items() if value not in _NOTHING}
@@ -275,7 +278,7 @@ class Writer:
         if self._live.ledger.is_shared(key):
             self._enter(key, shared_entry(after, self._live.ledger.had(key)), replaces=True)
         else:
-            refs = _References(self)
+            refs = self._past
             old = columns_of(before, refs)
             new = {name: value for name, value in columns_of(after, refs).items() if old[name] != value}
             changed = {name: value for name, value in new.items() if name not in REFERENCES and name != "external_ids"}
@@ -311,7 +314,7 @@ class Writer:
         """Leave a row of ours to those who use it."""
         self._refer(key, row, None)
         if key.table != LoadBalancerGroup.table:
-            self._mutate(key.table, uuid, "external_ids", "delete", encode_set(sorted({*OUR_IDS, *self._marks()})))
+            self._mutate(key.table, uuid, "external_ids", "delete", encode_set(sorted({*OUR_IDS, *self._marks})))
 
     def _change_option(self, key: RowKey, before: Item | None, after: Item | None) -> None:
         ledger = self._live.ledger
@@ -328,9 +331,6 @@ class Writer:
             self._enter(key, None)
 
     # -- what a change consists of -----------------------------------------------------------------------------------------
-
-    def _marks(self) -> dict[str, str]:
-        return marks(self._live.ledger.deployment)
 
     def _ref(self, key: RowKey) -> Value:
         if key in self._refs:
