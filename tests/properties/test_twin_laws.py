@@ -14,6 +14,7 @@ from ytwin.generate import generate
 from ytwin.resources.codec import dump
 from ytwin.trace import Tracer
 from ytwin.trace.types import Verdict
+from ytwin.verify.answers import Answers
 from ytwin.verify.expect import expectation, targets
 from ytwin.verify.matrix import isolation_cell, isolation_questions, representatives, service_cell
 
@@ -30,9 +31,9 @@ def twin_of(seed: int) -> pipeline.Twin:
 @FEW
 def test_no_packet_crosses_vpcs_unless_a_service_says_so(seed: int) -> None:
     twin = twin_of(seed)
-    tracer = Tracer(twin.world)
+    answers = Answers(twin.world, {}, share=False)
     for client, victim, address in isolation_questions(twin.world):
-        cell = isolation_cell(twin.world, tracer, client, victim, address)
+        cell = isolation_cell(answers, client, victim, address)
         assert cell.holds, cell
 
 
@@ -112,7 +113,7 @@ def test_a_target_of_each_kind_is_asked() -> None:
     kinds = {(t.kind, len(t.vpcs) > 1) for seed in range(8) for t in targets(twin_of(seed).snapshot)}
     assert {("ClusterIP", False), ("EIP", False), ("EIP", True)} <= kinds
     cells = [
-        service_cell(twin_of(0).snapshot, Tracer(twin_of(0).world), client, target)
+        service_cell(twin_of(0).snapshot, Answers(twin_of(0).world, {}), client, target)
         for client in representatives(twin_of(0).world.hosts)
         for target in targets(twin_of(0).snapshot)
     ]

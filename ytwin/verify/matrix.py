@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from ytwin.datapath import Limit, limited, overruns
+from ytwin.datapath import Limit
 from ytwin.resources.addresses import version_of
 from ytwin.resources.snapshot import Snapshot
-from ytwin.trace import Tracer
-from ytwin.trace.types import Conversation, Host, Path, Verdict, World
+from ytwin.trace.types import Host, Verdict, World
+from ytwin.verify.answers import Answer, Answers
 from ytwin.verify.expect import Expectation, Target, expectation, targets
-from ytwin.verify.report import REACHABLE, UNREACHABLE, BackendResult, Cell
+from ytwin.verify.report import REACHABLE, UNREACHABLE, Cell
 
 ISOLATION_PORT = 80
 Progress = Callable[[int, int], None]
@@ -32,14 +32,10 @@ def service_questions(snapshot: Snapshot, clients: Iterable[Host]) -> Iterator[t
     return ((client, target) for target in targets(snapshot) for client in listed)
 
 
-def service_cell(
-    snapshot: Snapshot, tracer: Tracer, client: Host, target: Target, limits: Mapping[str, Limit] = NO_LIMITS
-) -> Cell:
-    """Trace one question, let the datapaths' limits (by chassis) drop what they would drop, and hold it against what the
-    scenario promises."""
+def service_cell(snapshot: Snapshot, answers: Answers, client: Host, target: Target) -> Cell:
+    """Ask one question, and hold the answer against what the scenario promises."""
     promise = expectation(snapshot, client, target)
-    traced = tracer.converse(client, target.address, target.port, target.protocol)
-    answer = limited(traced, limits)
+    answer = answers.ask(client, target.address, target.port, target.protocol)
     holds = promise.reachable == (answer.verdict is Verdict.DELIVERED)
     return Cell(
         client=client.name,
@@ -49,28 +45,19 @@ def service_cell(
         protocol=target.protocol,
         expected=REACHABLE if promise.reachable else UNREACHABLE,
         verdict=answer.verdict.value,
-        backends=tuple(_result(path) for path in answer.paths if path.address),
+        backends=answer.backends,
         reason=_reason(promise, answer, holds),
         holds=holds,
-        overruns=tuple(overruns(traced, limits)),
+        overruns=answer.overruns,
     )
 
 
-def _reason(promise: Expectation, answer: Conversation, holds: bool) -> str:
+def _reason(promise: Expectation, answer: Answer, holds: bool) -> str:
     if holds:
         return promise.why if promise.reachable else f"{promise.why}; {answer.reason}"
     if promise.reachable:
         return answer.reason
     return f"reachable although {promise.why}"
-
-
-def _result(path: Path) -> BackendResult:
-    return BackendResult(
-        name=path.backend,
-        forward=path.forward.verdict.value,
-        reply=path.reply.verdict.value if path.reply is not None else "",
-        client_seen_as=path.client_seen_as,
-    )
 
 
 def isolation_questions(world: World) -> Iterator[tuple[Host, Host, str]]:
@@ -88,17 +75,16 @@ def isolation_questions(world: World) -> Iterator[tuple[Host, Host, str]]:
                         yield client, victim, address.split("/")[0]
 
 
-def isolation_cell(world: World, tracer: Tracer, client: Host, victim: Host, address: str) -> Cell:
+def isolation_cell(answers: Answers, client: Host, victim: Host, address: str) -> Cell:
     """A direct packet into another VPC; it holds if no host of that VPC gets it, whether or not an answer comes back.
 
     Where VPCs use the same addresses, the packet may rightly end at the client's own neighbour.
     """
-    vpc_of = {host.name: host.vpc for host in world.hosts}
-    answer = tracer.converse(client, address, ISOLATION_PORT, "tcp")
-    leaked = [path for path in answer.paths if vpc_of.get(path.forward.receiver, "") == victim.vpc]
-    own = [path for path in answer.paths if vpc_of.get(path.forward.receiver, "") == client.vpc and client.vpc]
+    answer = answers.ask(client, address, ISOLATION_PORT, "tcp")
+    leaked = [name for name in answer.receivers if answers.vpc_of.get(name, "") == victim.vpc]
+    own = [name for name in answer.receivers if answers.vpc_of.get(name, "") == client.vpc and client.vpc]
     if leaked:
-        reason = f"packet from VPC {client.vpc} reached {leaked[0].forward.receiver} in VPC {victim.vpc}"
+        reason = f"packet from VPC {client.vpc} reached {leaked[0]} in VPC {victim.vpc}"
     elif own:
         reason = f"the address exists in VPC {client.vpc} too; the packet stayed there"
     else:
@@ -129,7 +115,7 @@ def matrix(
     Clients on lost nodes are no hosts of the World, and are not asked. What a Service promises to the others stays promised, so
     a Service that lost all its backends, or its gateway, fails.
     """
-    tracer = Tracer(world)
+    answers = Answers(world, limits, share=not exhaustive)
     hosts = world.hosts if exhaustive else representatives(world.hosts)
     services = list(service_questions(snapshot, hosts))
     isolation = list(isolation_questions(world))
@@ -142,7 +128,7 @@ def matrix(
             progress(len(cells), total)
 
     for client, target in services:
-        done(service_cell(snapshot, tracer, client, target, limits))
+        done(service_cell(snapshot, answers, client, target))
     for client, victim, address in isolation:
-        done(isolation_cell(world, tracer, client, victim, address))
+        done(isolation_cell(answers, client, victim, address))
     return tuple(cells)
