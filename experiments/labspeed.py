@@ -2,7 +2,7 @@
 
     python -m experiments.labspeed [--nodes 10] [--workloads 100]
 
-Plain Mininet starts shells and bridges only: no Open vSwitch, no OVN. Its switches here are bridges of the kernel, made with `ip`,
+Plain Mininet starts shells and bridges only: no Open vSwitch, no OVN. Its switches here are the kernel's bridges, made with `ip`,
 because its own LinuxBridge wants brctl and its OVSSwitch a system-wide ovs-vswitchd. Needs root.
 """
 
