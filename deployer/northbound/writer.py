@@ -176,10 +176,7 @@ def rows_in_use(live: Live, plan: Changes | Sequence[Change[RowKey, Item]], fore
 
 
 class Writer:
-    """Builds the operations of one transaction: some of a plan's changes.
-
-    `inserted` names the keys of the transaction's first operations.
-    """
+    """Builds the operations of one transaction: some of a plan's changes, in the order of `ordered`. Used once."""
 
     def __init__(self, live: Live, foreign: Foreign, token: str) -> None:
         self._live = live
@@ -200,16 +197,6 @@ class Writer:
         self._marks = marks(live.ledger.deployment)
         self._present = _References(self, strict=True)
         self._past = _References(self)
-
-    @property
-    def inserted(self) -> list[RowKey]:
-        """Keys of the rows that the first operations insert."""
-        return list(self._inserts)
-
-    @property
-    def adopted(self) -> Mapping[RowKey, str]:
-        """UUIDs of rows of others that are shared from now on."""
-        return self._adopted
 
     def operations(self, changes: Sequence[Change[RowKey, Item]], finish: bool) -> list[Operation]:
         """The transaction's operations; `finish`: nothing of the deployment is left after it, so its token goes too."""
