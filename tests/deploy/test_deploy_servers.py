@@ -19,6 +19,7 @@ from deploy_server import SCHEMA, Server, apply_goal, assert_sound, binary, chil
 from deployer.jsonrpc import Connection, RpcError
 from deployer.northbound.server import NotNow, Tls, find_server
 from deployer.sandbox import missing_binaries
+from deployer.southbound import fetch_southbound
 from deployer.target import Item, northbound_state
 from deployer.targets import TargetOptions, open_target
 from deployer.targets.ovsdb import OvsdbTarget
@@ -220,6 +221,17 @@ def test_tls(tls_server: Server, pki: Path, goal: dict[RowKey, Item]) -> None:
         assert target.snapshot() == goal
         target.destroy()
     assert_sound(tls_server, {})
+
+
+def test_the_southbound_is_read_over_tls_too(tls_server: Server, pki: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer is that of the server, so the handshake and the first call went through."""
+    remote = f"ssl:127.0.0.1:{_port(tls_server)}"
+    with pytest.raises(YtwinError, match="--private-key"):
+        fetch_southbound(remote)
+    for name, file in (("PRIVATE_KEY", "ca-peer.key"), ("CERTIFICATE", "ca-peer.pem"), ("CA_CERT", "ca.pem")):
+        monkeypatch.setenv(f"YTWIN_{name}", str(pki / file))
+    with pytest.raises(YtwinError, match="does not serve OVN_Southbound"):
+        fetch_southbound(remote)
 
 
 def test_tls_errors_say_what_to_do_and_show_no_key(tls_server: Server, pki: Path, tmp_path: Path) -> None:
