@@ -25,6 +25,24 @@ def test_a_reader_that_leaves_early_does_not_fail_the_check() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_a_reader_that_leaves_early_does_not_hide_a_failing_check(tmp_path: Path) -> None:
+    service = (
+        "{apiVersion: iaas.yusur.io/v1, kind: YusurService, metadata: {name: s}, "
+        "spec: {selector: {a: b}, ports: [{port: 80}]}}"
+    )
+    subnet = (
+        "{apiVersion: kubeovn.io/v1, kind: Subnet, metadata: {name: ovn-default}, "
+        "spec: {cidrBlock: 10.0.0.0/16, gateway: 10.0.0.1}}"
+    )
+    (tmp_path / "t.yaml").write_text(f"{service}\n---\n{subnet}\n")
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "ytwin", "check", str(tmp_path)]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
 @pytest.mark.parametrize("options", [["flows"], ["flows", "--json"], ["check"]], ids=" ".join)
 def test_a_full_disk_is_an_error_and_no_verdict(options: list[str]) -> None:
     with open("/dev/full", "w") as full:

@@ -13,7 +13,7 @@ from importlib.metadata import entry_points
 from typer import Abort, BadParameter, Exit
 
 from ytwin.cli.commands import app
-from ytwin.cli.output import print_error
+from ytwin.cli.output import decided, print_error
 from ytwin.core.errors import YtwinError
 
 EXIT_HOLDS, EXIT_INVALID, EXIT_INTERRUPTED = 0, 2, 130
@@ -36,6 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     if sys.stdout is None:
         # Closed by the caller (`>&-`), who wants the exit code only.
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - to the end of the program
+    decided(EXIT_HOLDS)
     try:
         result = app(args, prog_name="ytwin", standalone_mode=False)
         sys.stdout.flush()
@@ -49,13 +50,13 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         # The reader has what it wanted; without this the interpreter would complain when it flushes at its end.
         _forget_output()
-        return EXIT_HOLDS
+        return decided()
     except SystemExit as stop:
         # Click makes 1 of a closed pipe, which would say that a check fails.
         if not isinstance(stop.__context__, BrokenPipeError):
             raise
         _forget_output()
-        return EXIT_HOLDS
+        return decided()
     except OSError as error:
         _forget_output()
         print_error(YtwinError(f"cannot write the answer: {error.strerror or error}"), as_json=False)

@@ -249,11 +249,13 @@ def check(
     twin = _twin(paths, southbound, down)
     with output.progress("cells") as report_progress:
         report = pipeline.verify(twin, all_clients, report_progress)
+    code = 0 if report.holds else 1
+    output.decided(code)
     if json:
         output.print_json(report.to_json())
     else:
         _print_report(report)
-    return 0 if report.holds else 1
+    return code
 
 
 def _print_report(report: Report) -> None:
@@ -269,7 +271,7 @@ def _print_report(report: Report) -> None:
     verdict = "holds" if report.holds else "FAILS"
     output.print_text(
         f"\n{verdict}: {len(report.cells)} cells, {len(report.failures)} not as expected; "
-        f"{len(report.findings)} findings, {errors} errors"
+        f"{len(report.findings)} findings, {errors} errors\n{report.asked}"
     )
 
 

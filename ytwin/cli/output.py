@@ -20,6 +20,16 @@ from ytwin.verify.matrix import Progress as ProgressCallback
 GOOD, BAD, NEUTRAL = "green", "bold red", ""
 
 
+_decided = [0]
+
+
+def decided(code: int | None = None) -> int:
+    """The exit code that holds even if nobody reads the answer to its end; given one, note it."""
+    if code is not None:
+        _decided[0] = code
+    return _decided[0]
+
+
 def stdout() -> Console:
     """The terminal, with its width."""
     return Console(highlight=False, soft_wrap=False)

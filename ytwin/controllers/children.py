@@ -78,7 +78,7 @@ def children(owner: YusurService, addresses: Addresses, backends: tuple[Backend,
         _service(owner, metadata, addresses),
         construct(Endpoints, metadata=metadata, subsets=_subsets(served, health)),
         tuple(
-            _probe(owner, labels, backend, ports[0].port, healthy)
+            _probe(owner, labels, backend, ports[0], healthy)
             for (backend, ports), healthy in zip(served, health, strict=True)
         ),
     )
@@ -158,8 +158,12 @@ def _healthy(backend: Backend, results: Results) -> bool | None:
     return all(found) if found else None
 
 
+_PROBED_BY = {"TCP": "TCP", "UDP": "UDP", "SCTP": "ICMP"}
+"""How a port is probed unless the template says: no probe speaks SCTP, and whether the host answers says more than nothing."""
+
+
 def _probe(
-    owner: YusurService, labels: frozendict[str, str], backend: Backend, port: int, healthy: bool | None
+    owner: YusurService, labels: frozendict[str, str], backend: Backend, port: EndpointPort, healthy: bool | None
 ) -> NetworkProbe:
     template = owner.spec.probe
     return construct(
@@ -176,8 +180,8 @@ def _probe(
             service=owner.name,
             target=backend.reference,
             address=backend.addresses[0].ip,
-            port=port,
-            protocol=template.protocol,
+            port=port.port,
+            protocol=template.protocol or _PROBED_BY[port.protocol],
             period_seconds=template.period_seconds,
             timeout_seconds=template.timeout_seconds,
             success_threshold=template.success_threshold,

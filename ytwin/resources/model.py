@@ -516,7 +516,8 @@ class Balancing(Model):
 class ProbeTemplate(Model):
     """What every backend's NetworkProbe is made from."""
 
-    protocol: Literal["TCP", "UDP", "ICMP"] = "TCP"
+    protocol: Literal["TCP", "UDP", "ICMP", ""] = ""
+    """Empty: that of the port; ICMP for SCTP."""
     period_seconds: Annotated[int, Strict(), Field(ge=1)] = 5
     timeout_seconds: Annotated[int, Strict(), Field(ge=1)] = 3
     success_threshold: Annotated[int, Strict(), Field(ge=1)] = 1

@@ -13,6 +13,7 @@ from ytwin.datapath import Limit
 from ytwin.northbound.rows import Northbound
 from ytwin.resources.snapshot import Snapshot
 from ytwin.trace.types import World
+from ytwin.verify.asked import asked, nothing_to_check
 from ytwin.verify.lints import lint
 from ytwin.verify.lints.context import LintContext
 from ytwin.verify.matrix import NO_LIMITS, Progress, matrix
@@ -36,5 +37,10 @@ def check(
     `ytwin.datapath.limits_of`) says what the nodes' datapaths allow; a chassis without one allows everything.
     """
     cells = matrix(snapshot, world, exhaustive, progress, limits)
-    found = (*lint(LintContext(snapshot, northbound)), *recirculation_limits(cells), *lost_clients(snapshot, world))
-    return Report(cells, found)
+    found = (
+        *nothing_to_check(snapshot),
+        *lint(LintContext(snapshot, northbound)),
+        *recirculation_limits(cells),
+        *lost_clients(snapshot, world),
+    )
+    return Report(cells, found, asked(snapshot, world, cells, exhaustive))

@@ -87,12 +87,47 @@ class Finding:
         return {"code": self.code, "severity": self.severity.value, "object": self.object, "message": self.message}
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a Report is about, in numbers, and what nobody was asked about."""
+
+    clients: int = 0
+    services: int = 0
+    addresses: int = 0
+    """Address, port and protocol of Services."""
+    backends: int = 0
+    """Different ones that were tried."""
+    isolation_pairs: int = 0
+    """Client and address of another VPC."""
+    left_out: tuple[str, ...] = ()
+    """Sentences for people."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The documented JSON form."""
+        return {
+            "clients": self.clients,
+            "services": self.services,
+            "addresses": self.addresses,
+            "backends": self.backends,
+            "isolation_pairs": self.isolation_pairs,
+            "left_out": list(self.left_out),
+        }
+
+    def __str__(self) -> str:
+        numbers = (
+            f"asked: {self.clients} clients, {self.services} Services with {self.addresses} addresses and ports, "
+            f"{self.backends} backends, {self.isolation_pairs} pairs for isolation"
+        )
+        return "\n".join((numbers, *(f"left out: {what}" for what in self.left_out)))
+
+
 @dataclass(frozen=True)
 class Report:
     """The whole answer of `check`."""
 
     cells: tuple[Cell, ...]
     findings: tuple[Finding, ...]
+    asked: Asked = Asked()
 
     @property
     def failures(self) -> tuple[Cell, ...]:
@@ -105,11 +140,12 @@ class Report:
         return not self.failures and not any(f.severity is Severity.ERROR for f in self.findings)
 
     def to_json(self) -> Mapping[str, Any]:
-        """`{"cells": [...], "findings": [...], "holds": bool}`."""
+        """`{"cells": [...], "findings": [...], "holds": bool, "asked": {...}}`."""
         return {
             "cells": [cell.to_json() for cell in self.cells],
             "findings": [finding.to_json() for finding in self.findings],
             "holds": self.holds,
+            "asked": self.asked.to_json(),
         }
 
     def __str__(self) -> str:

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
-from ytwin.verify.lints import coverage, placement, services
+from ytwin.verify.lints import coverage, left_out, placement, services
 from ytwin.verify.lints.context import LintContext
 from ytwin.verify.report import Finding
 
 Lint: TypeAlias = Callable[[LintContext], Iterable[Finding]]
 
-LINTS: tuple[Lint, ...] = (*placement.LINTS, *services.LINTS, *coverage.LINTS)
+LINTS: tuple[Lint, ...] = (*placement.LINTS, *services.LINTS, *coverage.LINTS, *left_out.LINTS)
 
 
 def lint(context: LintContext) -> tuple[Finding, ...]:

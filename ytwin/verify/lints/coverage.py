@@ -29,9 +29,8 @@ def unmodelled_fields(context: LintContext) -> Iterator[Finding]:
 def unmanaged_service(context: LintContext) -> Iterator[Finding]:
     """Services that no YusurService stands behind."""
     for service in unmanaged_services(context.snapshot):
-        at = ", ".join(cluster_ips_of(service)) or (
-            "headless" if service.spec.type != "ExternalName" else "ExternalName"
-        )
+        none = "headless" if service.spec.cluster_ip == "None" else "no clusterIP given"
+        at = ", ".join(cluster_ips_of(service)) or (none if service.spec.type != "ExternalName" else "ExternalName")
         message = f"{at}: not modelled, because no YusurService of this name says its VPC"
         yield Finding("unmanaged-service", Severity.INFO, f"Service/{service.namespace}/{service.name}", message)
 
