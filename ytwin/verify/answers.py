@@ -157,7 +157,7 @@ class Answers:
             if path.address
         )
         receivers = tuple(path.forward.receiver for path in judged.paths)
-        return Answer(judged.verdict, judged.reason, results, receivers, tuple(overruns(traced, self._limits)))
+        return Answer(judged.verdict, said(judged), results, receivers, tuple(overruns(traced, self._limits)))
 
     def _is_plain(self, client: Host, conversation: Conversation) -> bool:
         """Whether it makes no difference which backends are beside the client, as far as the walks show.
@@ -176,6 +176,15 @@ class Answers:
                     if tracks or hop.chassis not in ends:
                         return False
         return True
+
+
+def said(conversation: Conversation) -> str:
+    """Why it ended so; where some backends answer and some do not, how many first."""
+    tried = [path for path in conversation.paths if path.address]
+    failed = sum(path.verdict is not Verdict.DELIVERED for path in tried)
+    if not 0 < failed < len(tried):
+        return conversation.reason
+    return f"{failed} of {len(tried)} backends {'fails' if failed == 1 else 'fail'}: {conversation.reason}"
 
 
 def _seen(likeness: Likeness, places: tuple[DatapathId, ...], client: Host, address: str | None) -> _Seen | None:
