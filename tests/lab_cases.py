@@ -6,6 +6,9 @@ import json
 import subprocess
 from pathlib import Path
 
+import yaml
+
+from deployer.lab.requirements import kernel_datapath
 from deployer.lab.state import MARK, start_time
 from deployer.target import desired
 from deployer.targets.mininet import MininetTarget
@@ -19,14 +22,22 @@ TOPOLOGIES = Path(__file__).parent.parent / "topologies"
 
 
 def shipped(name: str, down: tuple[str, ...] = ()) -> Twin:
-    """The twin of a shipped topology."""
-    files = {path.name: path.read_text() for path in sorted((TOPOLOGIES / name).glob("*.yaml"))}
+    """The twin of a shipped topology, on the datapath that this machine has."""
+    files = {path.name: _here(path.read_text()) for path in sorted((TOPOLOGIES / name).glob("*.yaml"))}
     return pipeline.build(pipeline.read(files), None, down)
+
+
+def _here(text: str) -> str:
+    documents = list(yaml.safe_load_all(text))
+    for document in documents:
+        if document and document["kind"] == "ClusterNetwork":
+            document["spec"]["datapath"] = "system" if kernel_datapath() else "netdev"
+    return yaml.safe_dump_all(documents)
 
 
 def generated(seed: int, nodes: int) -> Twin:
     """The twin of a generated topology."""
-    return pipeline.build(pipeline.read({"generated.yaml": dump(generate(nodes=nodes, seed=seed))}))
+    return pipeline.build(pipeline.read({"generated.yaml": _here(dump(generate(nodes=nodes, seed=seed)))}))
 
 
 def deploy(twin: Twin, lab: str) -> MininetTarget:

@@ -23,7 +23,10 @@ Progress = Callable[[int, int], None]
 _AGAIN_S = 0.1
 """How long a client waits for a connection that may only have taught an affinity, before it opens another."""
 _REVIVALS = 3
-"""How often nodes that die under the traffic are started again. OVS 3.1's userspace conntrack ends ovs-vswitchd now and then."""
+"""How often nodes that die under the traffic are started again.
+
+OVS 3.1's userspace datapath ends with an assertion in conntrack when NB_Global's use_ct_inv_match=false lets invalid packets pass.
+"""
 _WATCH_S = 0.3
 """Between two looks at whether all nodes live."""
 _HANGS_S = 0.3

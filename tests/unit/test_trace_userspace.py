@@ -62,3 +62,8 @@ def test_a_reset_that_userspace_translates_is_not_heard(datapath: str, verdict: 
     assert answer.verdict is verdict, answer.reason
     assert "TCP reset" in answer.reason
     assert ("ignores" in answer.reason) is (datapath == "netdev")
+
+
+@pytest.mark.parametrize(("datapath", "options"), [("system", {"use_ct_inv_match": "false"}), ("netdev", {})])
+def test_invalid_packets_are_not_let_through_where_they_end_the_switch(datapath: str, options: dict[str, str]) -> None:
+    assert dict(twin(datapath).northbound.options) == options

@@ -285,6 +285,11 @@ def _eip_routes(services: Iterable[ServiceRows], passages: _Passages, last: _Las
 
 
 def _options(snapshot: Snapshot) -> Strings:
-    """NB_Global.options. Cards that take flows over may not match on ct_state +inv, so northd must not ask for it then."""
+    """NB_Global.options. Cards that take flows over may not match on ct_state +inv, so northd must not ask for it then.
+
+    Not with the userspace datapath, from which no card takes flows over: invalid packets that pass on end the ovs-vswitchd of OVS
+    3.1 (an assertion in conn_update_state() of its conntrack), as soon as workloads call an EIP of their own VPC.
+    """
     offloads = any(card.spec.type != "none" and card.spec.hw_offload for card in snapshot.all(NetworkCard))
-    return frozendict({"use_ct_inv_match": "false"}) if offloads else frozendict()
+    wanted = offloads and snapshot.network.datapath == "system"
+    return frozendict({"use_ct_inv_match": "false"}) if wanted else frozendict()
