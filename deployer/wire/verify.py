@@ -25,7 +25,7 @@ _AGAIN_S = 0.1
 _REVIVALS = 3
 """How often nodes that die under the traffic are started again.
 
-OVS 3.1's userspace datapath ends with an assertion in conntrack when NB_Global's use_ct_inv_match=false lets invalid packets pass.
+OVS 3.1's userspace datapath ends with an assertion in conntrack where use_ct_inv_match=false lets invalid packets pass.
 """
 _WATCH_S = 0.3
 """Between two looks at whether all nodes live."""
