@@ -35,7 +35,8 @@ def find_client(twin: Twin, text: str) -> Host:
 
 
 def find_destination(twin: Twin, client: Host, text: str, protocol: str, want_ipv6: bool) -> Destination:
-    """`10.0.0.1:80`, `[fd00::1]:80`, a bare address (ICMP echo), or a Service as `[namespace/]name[:port]`.
+    """`10.0.0.1:80`, `[fd00::1]:80`, a bare address (ICMP echo), `pod/name[:port]`,
+    or a Service as `[namespace/]name[:port]`.
 
     Of a Service's addresses the outside takes an EIP, everybody else the ClusterIP; IPv4 first unless `want_ipv6`.
     """
@@ -43,8 +44,32 @@ def find_destination(twin: Twin, client: Host, text: str, protocol: str, want_ip
     try:
         ip_address(address)
     except ValueError:
+        host = _named_host(twin, address)
+        if host is not None:
+            return _of_host(host, port, protocol, want_ipv6)
         return _of_service(twin, client, address, port, protocol, want_ipv6)
     return Destination(str(ip_address(address)), port, (protocol or "tcp") if port else "icmp")
+
+
+def _named_host(twin: Twin, text: str) -> Host | None:
+    """The host called `KIND/name` or `KIND/namespace/name`, whatever the kind's case; a bare name is a Service's."""
+    kind, _, name = text.partition("/")
+    found = [h for h in twin.world.hosts if h.kind.lower() == kind.lower() and f"/{h.name}".endswith(f"/{name}")]
+    if not name or not found:
+        return None
+    if len(found) > 1:
+        raise YtwinError(f"{text!r} can be any of {', '.join(sorted(h.name for h in found))}; write it in full")
+    return found[0]
+
+
+def _of_host(host: Host, port: int, protocol: str, want_ipv6: bool) -> Destination:
+    addresses = [address.partition("/")[0] for address in host.addresses]
+    fitting = [a for a in addresses if not want_ipv6 or version_of(a) == 6]
+    if not fitting:
+        raise YtwinError(f"{host.name} has no IPv6 address; it has {', '.join(addresses)}")
+    return Destination(
+        min(fitting, key=version_of) if not want_ipv6 else fitting[0], port, (protocol or "tcp") if port else "icmp"
+    )
 
 
 def _split(text: str) -> tuple[str, int]:

@@ -209,7 +209,9 @@ def trace(
     client: Annotated[
         str, typer.Option("--from", metavar="CLIENT", help="Pod/default/web-0, web-0, Node/node1, outside.")
     ],
-    destination: Annotated[str, typer.Option("--to", metavar="DEST", help="ADDRESS:PORT, ADDRESS, or SERVICE[:PORT].")],
+    destination: Annotated[
+        str, typer.Option("--to", metavar="DEST", help="ADDRESS[:PORT], SERVICE[:PORT], pod/NAME[:PORT].")
+    ],
     protocol: Annotated[str, typer.Option(help="tcp, udp or sctp.")] = "",
     ipv6: Annotated[bool, typer.Option("--ipv6", "-6", help="The Service's IPv6 address.")] = False,
     picture: Annotated[str, typer.Option(metavar="FILE", help="Draw the walk into this HTML file.")] = "",
