@@ -36,7 +36,14 @@ def without_port(name: str) -> Twin:
 
 @pytest.mark.parametrize(
     "port",
-    ["db1.default", "vm_db2.default", "localnet_eipgw", "lrp_vpc1_transit_vpc1_eipgw", "lsp_subnet1_vpc1", "node_node1"],
+    [
+        "db1.default",
+        "vm_db2.default",
+        "localnet_eipgw",
+        "lrp_vpc1_transit_vpc1_eipgw",
+        "lsp_subnet1_vpc1",
+        "node_node1",
+    ],
 )
 def test_check_of_a_southbound_without_a_port(port: str) -> None:
     report = verify(without_port(port))

@@ -12,7 +12,9 @@ from ytwin.resources.codec import decode, dump
 from ytwin.resources.model import NetworkProbe
 from ytwin.verify.report import Severity
 
-_SUBNET = "{apiVersion: kubeovn.io/v1, kind: Subnet, metadata: {name: a}, spec: {cidrBlock: 10.0.0.0/16, default: true}}"
+_SUBNET = (
+    "{apiVersion: kubeovn.io/v1, kind: Subnet, metadata: {name: a}, spec: {cidrBlock: 10.0.0.0/16, default: true}}"
+)
 
 
 def test_what_was_asked_is_counted_from_the_cells() -> None:

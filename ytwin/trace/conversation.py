@@ -172,9 +172,15 @@ def _from_own_address(call: Call, arrived: Packet) -> tuple[Verdict, str]:
     check, and the answer goes through the loopback device without ever meeting a load balancer.
     """
     if ":" not in arrived.ip_src:
-        return Verdict.REPLY_LOST, f"{call.client.name} refuses a packet from its own address {arrived.ip_src} (martian source)"
+        return (
+            Verdict.REPLY_LOST,
+            f"{call.client.name} refuses a packet from its own address {arrived.ip_src} (martian source)",
+        )
     got = endpoint(arrived.ip_dst, arrived.dst_port)
-    return Verdict.REPLY_NOT_TRANSLATED, f"{call.client.name} answers itself from {got}, but it called {call.destination}"
+    return (
+        Verdict.REPLY_NOT_TRANSLATED,
+        f"{call.client.name} answers itself from {got}, but it called {call.destination}",
+    )
 
 
 def _same_ends(one: Packet, other: Packet) -> bool:
