@@ -32,6 +32,9 @@ def test_central_is_restarted_under_a_running_network() -> None:
     twin = shipped("four-scenarios")
     deploy(twin, "four")
     lab = Lab.open("four")
+    # What stands outside is learned into the Southbound (MAC_Binding): without one, only what was met before can be answered.
+    report = verify_wire(lab, twin)
+    assert report.holds, str(report)
     lab.central.stop_all()
     report = verify_wire(lab, twin)
     died = [note for note in report.notes if " died " in note]
