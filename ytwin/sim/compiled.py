@@ -18,10 +18,20 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 def jit(function: Function) -> Function:
     """Compile a function of numbers and arrays; its Python types stay what they say."""
+    return _compiled(function, inline=False)
+
+
+def jit_part(function: Function) -> Function:
+    """The same for a part of a hot loop. It is put into its callers: a call would count references of every array handed over."""
+    return _compiled(function, inline=True)
+
+
+def _compiled(function: Function, inline: bool) -> Function:
+    options = {"nogil": True, "forceinline": inline}
     try:
-        return cast(Function, numba.njit(cache=True, nogil=True)(function))
+        return cast(Function, numba.njit(cache=True, **options)(function))
     except RuntimeError:  # no folder on this machine can be written: compile anew in every run
-        return cast(Function, numba.njit(nogil=True)(function))
+        return cast(Function, numba.njit(**options)(function))
 
 
 @jit
@@ -37,7 +47,7 @@ def renew(slots: Integers, current: Integers, used: Integers, following: Integer
         slots[i] = current[slot]
 
 
-@jit
+@jit_part
 def push(times: Integers, keys: Integers, size: int, time: int, key: int) -> int:
     """Add to a binary heap ordered by (time, key); the new size."""
     at = size
@@ -53,7 +63,7 @@ def push(times: Integers, keys: Integers, size: int, time: int, key: int) -> int
     return size + 1
 
 
-@jit
+@jit_part
 def drop_first(times: Integers, keys: Integers, size: int) -> int:
     """Remove the smallest of a heap (read it at index 0 before); the new size."""
     size -= 1
@@ -78,7 +88,7 @@ def drop_first(times: Integers, keys: Integers, size: int) -> int:
     return size
 
 
-@jit
+@jit_part
 def replace_first(values: Integers, value: int) -> None:
     """Put a value in the place of the smallest of a heap of single values."""
     size = len(values)

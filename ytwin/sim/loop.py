@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ytwin.sim import tables
-from ytwin.sim.compiled import drop_first, jit, push
+from ytwin.sim.compiled import drop_first, jit, jit_part, push
 
 Integers = npt.NDArray[np.int64]
 
@@ -67,19 +67,19 @@ class Live(NamedTuple):
     active: Integers
 
 
-@jit
+@jit_part
 def key(phase: int, step: int, job: int) -> int:
     """`model.moment_key`, compiled."""
     return (phase << 60) | (step << 44) | job
 
 
-@jit
+@jit_part
 def schedule(v: Live, time_ps: int, rank: int) -> None:
     """Put an event on the heap."""
     v.size[0] = push(v.times, v.keys, v.size[0], time_ps, rank)
 
 
-@jit
+@jit_part
 def issue(net: Net, v: Live, source: int, before: int, now_ps: int, stop_ps: int) -> None:
     """A client begins to think about the next request; `before`: its last one, -1 none."""
     number = v.issued[source]
@@ -100,7 +100,7 @@ def issue(net: Net, v: Live, source: int, before: int, now_ps: int, stop_ps: int
     schedule(v, now_ps + net.moments_ps[job], key(_SERVED, 0, job))
 
 
-@jit
+@jit_part
 def schedule_arrival(net: Net, v: Live, source: int, stop_ps: int) -> None:
     """The open source's next job."""
     job = net.first_job[source] + v.issued[source]
@@ -110,7 +110,7 @@ def schedule_arrival(net: Net, v: Live, source: int, stop_ps: int) -> None:
         schedule(v, net.moments_ps[job], key(_ARRIVED, 0, job))
 
 
-@jit
+@jit_part
 def admit_open(net: Net, v: Live, job: int, source: int, now_ps: int, stop_ps: int) -> None:
     """An open job is there; `used` 1: the first of its connection."""
     v.start_ps[job] = now_ps
@@ -123,7 +123,7 @@ def admit_open(net: Net, v: Live, job: int, source: int, now_ps: int, stop_ps: i
     schedule_arrival(net, v, source, stop_ps)
 
 
-@jit
+@jit_part
 def start_service(net: Net, v: Live, job: int, now_ps: int) -> None:
     """A server is free for the job."""
     step = net.first_step[v.source[job]] + v.step[job]
@@ -132,7 +132,7 @@ def start_service(net: Net, v: Live, job: int, now_ps: int) -> None:
     schedule(v, now_ps + net.services_ps[at], key(_SERVED, 0, job))
 
 
-@jit
+@jit_part
 def advance(net: Net, v: Live, job: int, now_ps: int, stop_ps: int) -> int:
     """On to the next step: the rank of the arrival there, 0 at the end of the route."""
     source = v.source[job]
@@ -147,7 +147,7 @@ def advance(net: Net, v: Live, job: int, now_ps: int, stop_ps: int) -> int:
     return 0
 
 
-@jit
+@jit_part
 def arrive(net: Net, v: Live, stack: tables.State, job: int, now_ps: int, stop_ps: int) -> int:
     """At its step: skip, hit, lose, wait or start."""
     source = v.source[job]
@@ -191,7 +191,7 @@ def arrive(net: Net, v: Live, stack: tables.State, job: int, now_ps: int, stop_p
     return 0
 
 
-@jit
+@jit_part
 def served(net: Net, v: Live, stack: tables.State, job: int, now_ps: int, stop_ps: int) -> int:
     """Thinking or a service is done."""
     if v.step[job] < 0:

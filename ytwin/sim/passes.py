@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ytwin.sim import tables
-from ytwin.sim.compiled import drop_first, jit, push, replace_first
+from ytwin.sim.compiled import drop_first, jit, jit_part, push, replace_first
 
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -57,7 +57,7 @@ def unlimited(
     return count
 
 
-@jit
+@jit_part
 def begin(came_ps: int, service_ps: int, free_ps: Integers, starts_ps: Integers, places: int, counts: Integers) -> int:
     """When the service of a job that comes now starts, -1 if it is sent away. `places` -1: no limit."""
     start = max(came_ps, free_ps[0])

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ytwin.sim.compiled import jit
+from ytwin.sim.compiled import jit_part
 from ytwin.sim.model import Table
 from ytwin.sim.results import TableCounts
 
@@ -76,7 +76,7 @@ def stacked(given: Sequence[Table], connections: int) -> State:
     return State(*(np.stack(arrays) for arrays in zip(*states, strict=True)))
 
 
-@jit
+@jit_part
 def at(stack: State, table: int) -> State:
     """One of them; its arrays are views."""
     return State(
@@ -90,7 +90,7 @@ def counts_of(name: str, state: State) -> TableCounts:
     return TableCounts(name, *(int(n) for n in state.counts))
 
 
-@jit
+@jit_part
 def unlink(t: State, connection: int) -> None:
     """Take an entry out of the list of uses."""
     newer, older = t.newer[connection], t.older[connection]
@@ -104,7 +104,7 @@ def unlink(t: State, connection: int) -> None:
         t.ends[OLDEST] = newer
 
 
-@jit
+@jit_part
 def link_newest(t: State, connection: int, now_ps: int) -> None:
     """An entry is used now."""
     t.used_ps[connection] = now_ps
@@ -118,7 +118,7 @@ def link_newest(t: State, connection: int, now_ps: int) -> None:
     t.ends[NEWEST] = connection
 
 
-@jit
+@jit_part
 def hit(t: State, connection: int, now_ps: int) -> bool:
     """Look up, and use what is found."""
     if connection < 0 or t.state[connection] != LIVE:
@@ -133,7 +133,7 @@ def hit(t: State, connection: int, now_ps: int) -> bool:
     return True
 
 
-@jit
+@jit_part
 def drop_oldest(t: State) -> None:
     """Remove the least recently used entry."""
     oldest = t.ends[OLDEST]
@@ -142,7 +142,7 @@ def drop_oldest(t: State) -> None:
     t.ends[SIZE] -= 1
 
 
-@jit
+@jit_part
 def served_slow(t: State, connection: int) -> bool:
     """A slow job of the connection is done; True: its insertion begins now."""
     if connection < 0:
@@ -164,7 +164,7 @@ def served_slow(t: State, connection: int) -> bool:
     return t.ends[PENDINGS] == 1
 
 
-@jit
+@jit_part
 def inserted(t: State, now_ps: int) -> bool:
     """The insertion in work is done; True: another begins now."""
     connection = t.ends[FIRST_PENDING]
@@ -186,7 +186,7 @@ def inserted(t: State, now_ps: int) -> bool:
     return t.ends[PENDINGS] > 0
 
 
-@jit
+@jit_part
 def sweep(t: State, now_ps: int) -> None:
     """Remove what was idle for too long."""
     while t.ends[SIZE] > 0 and now_ps - t.used_ps[t.ends[OLDEST]] > t.rules[IDLE_PS]:
