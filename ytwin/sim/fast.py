@@ -5,7 +5,8 @@ On the same draws every function gives what `reference.simulate` gives, to the l
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import numpy as np
@@ -185,7 +186,8 @@ class _StageRun:
         elif self.sorted and self.places < 0:
             passes.unlimited(order, count, pool.time_ps, service, waits, self.free_ps, self.counts, self.wait_sum_ps)
         else:
-            count = passes.limited(
+            one = self.sorted and self.places > 0
+            count = (passes.limited_single if one else passes.limited)(
                 order, count, pool.time_ps, service, waits, self.free_ps, self.starts_ps, self.places,
                 self.counts, self.wait_sum_ps,
             )  # fmt: skip
@@ -307,6 +309,18 @@ def simulate_pipeline(
     return Result((result,), run.table_counts(), busy, end_ps)
 
 
+def _pieces(source: SourceStream, jobs: int, chunk: int) -> Iterator[tuple[int, SourceDraws]]:
+    """First job and draws of each piece; the next one is drawn by another thread meanwhile (drawing takes as long as simulating)."""
+    sizes = [min(chunk, jobs - first) for first in range(0, jobs, chunk)]
+    with ThreadPoolExecutor(1) as other:
+        coming = other.submit(source.draw, sizes[0])
+        for i in range(len(sizes)):
+            draws = coming.result()
+            if i + 1 < len(sizes):
+                coming = other.submit(source.draw, sizes[i + 1])
+            yield i * chunk, draws
+
+
 def stream(
     pipeline: Pipeline, arrivals: Arrivals, streams: Streams, jobs: int, warmup: float = 0.1, chunk: int = CHUNK
 ) -> Summary:
@@ -322,8 +336,7 @@ def stream(
     bins, sums = np.zeros(passes.BINS, np.int64), np.zeros(4)
     end_ps = begin_ps = from_ps = 0
     cut = round(jobs * warmup)
-    for first in range(0, jobs, chunk):
-        draws = source.draw(min(chunk, jobs - first))
+    for first, draws in _pieces(source, jobs, chunk):
         if first <= cut < first + draws.jobs:
             from_ps = int(draws.moments_ps[cut - first])
         elif first < cut:

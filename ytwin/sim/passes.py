@@ -57,6 +57,44 @@ def unlimited(
     return count
 
 
+@jit
+def limited_single(
+    order: Integers, count: int, time_ps: Integers, service_ps: Integers, waits_ps: Integers,
+    free_ps: Integers, starts_ps: Integers, places: int, counts: Integers, wait_sum_ps: Floats,
+) -> int:  # fmt: skip
+    """`limited` for one server and some places, with its state in registers."""
+    free, turn, busy, longest, total, kept = free_ps[0], counts[TURN], 0, counts[MAX_WAIT_PS], 0, 0
+    record = len(waits_ps) > 0
+    for i in range(count):
+        row = order[i]
+        came = time_ps[row]
+        service = service_ps[row]
+        start = max(came, free)
+        if starts_ps[turn] > came:  # then start > came as well: starts ascend
+            time_ps[row] = -1 - came
+            continue
+        starts_ps[turn] = start
+        turn = turn + 1 if turn + 1 < places else 0
+        free = start + service
+        time_ps[row] = free
+        busy += service
+        wait = start - came
+        longest = max(longest, wait)
+        total += wait
+        if record:
+            waits_ps[row] = wait
+        order[kept] = row
+        kept += 1
+    free_ps[0] = free
+    counts[VISITS] += count
+    counts[LOST] += count - kept
+    counts[BUSY_PS] += busy
+    counts[MAX_WAIT_PS] = longest
+    counts[TURN] = turn
+    wait_sum_ps[0] += float(total)
+    return kept
+
+
 @jit_part
 def begin(came_ps: int, service_ps: int, free_ps: Integers, starts_ps: Integers, places: int, counts: Integers) -> int:
     """When the service of a job that comes now starts, -1 if it is sent away. `places` -1: no limit."""
