@@ -26,7 +26,10 @@ def _stable(load: float, servers: int, what: str) -> None:
 
 
 def erlang_b(load: float, servers: int) -> float:
-    """Part of the arrivals that is lost where nobody waits. M/G/c/c: Poisson arrivals, any service (Erlang 1917; Sevastyanov 1957)."""
+    """Part of the arrivals that is lost where nobody waits.
+
+    M/G/c/c: Poisson arrivals, any service (Erlang 1917; Sevastyanov 1957).
+    """
     require(load >= 0 and servers >= 0, "erlang_b", f"{load:.4g} on {servers}", "give numbers of at least 0")
     lost = 1.0
     for c in range(1, servers + 1):
@@ -55,7 +58,10 @@ def mmc_wait_percentile(rate: float, service: float, servers: int, percent: floa
 
 
 def mg1_wait(rate: float, service: float, scv: float) -> float:
-    """Mean wait. M/G/1, any order that does not look at the service (Pollaczek 1930, Khinchine 1932): rho s (1 + scv) / (2 (1 - rho))."""
+    """Mean wait.
+
+    M/G/1, any order that does not look at the service (Pollaczek 1930, Khinchine 1932): rho s (1 + scv) / (2 (1 - rho)).
+    """
     load = rate * service
     _stable(load, 1, "mg1_wait")
     return load * service * (1 + scv) / (2 * (1 - load))
@@ -76,7 +82,10 @@ def ggc_wait(rate: float, gap_scv: float, service: float, scv: float, servers: i
 
 
 def mmck(rate: float, service: float, servers: int, queue: int) -> tuple[float, float]:
-    """(part lost, mean wait of those served). M/M/c with `queue` waiting places; any load (Kleinrock I, 3.6; Gross and Harris 2.5)."""
+    """(part lost, mean wait of those served).
+
+    M/M/c with `queue` waiting places; any load (Kleinrock I, 3.6; Gross and Harris 2.5).
+    """
     require(rate > 0 and service > 0, "mmck", f"rate {rate:.4g}, service {service:.4g}", "give numbers above 0")
     load = rate * service
     weights = [1.0]
@@ -91,13 +100,19 @@ def mmck(rate: float, service: float, servers: int, queue: int) -> tuple[float, 
 
 
 def tandem_latency(rate: float, services: Sequence[float], servers: Sequence[int] | None = None) -> float:
-    """Mean time through stages in a row: each is M/M/c on its own. Poisson arrivals, exponential services, no losses (Burke 1956; Jackson 1957)."""
+    """Mean time through stages in a row: each is M/M/c on its own.
+
+    Poisson arrivals, exponential services, no losses (Burke 1956; Jackson 1957).
+    """
     counts = servers if servers is not None else [1] * len(services)
     return sum(mmc_wait(rate, s, c) + s for s, c in zip(services, counts, strict=True))
 
 
 def bottleneck(demands: Sequence[float], servers: Sequence[int] | None = None) -> float:
-    """Most jobs per unit of time that the resources can carry: min c / demand. Any distributions, no losses (utilisation law; Denning and Buzen 1978)."""
+    """Most jobs per unit of time that the resources can carry: min c / demand.
+
+    Any distributions, no losses (utilisation law; Denning and Buzen 1978).
+    """
     counts = servers if servers is not None else [1] * len(demands)
     return min((c / d for d, c in zip(demands, counts, strict=True) if d > 0), default=math.inf)
 
@@ -144,7 +159,9 @@ def closed_mva(clients: int, demands: Sequence[float], servers: Sequence[int | N
     return ClosedLoad(throughput, response)
 
 
-def closed_bounds(clients: int, demands: Sequence[float], servers: Sequence[int | None], think: float = 0.0) -> ClosedLoad:
+def closed_bounds(
+    clients: int, demands: Sequence[float], servers: Sequence[int | None], think: float = 0.0
+) -> ClosedLoad:
     """Most throughput, and least response, of any closed network without losses (asymptotic bounds; Denning and Buzen 1978)."""
     total = sum(demands)
     limit = bottleneck([d for d, c in zip(demands, servers, strict=True) if c], [c for c in servers if c])
@@ -155,7 +172,8 @@ def closed_bounds(clients: int, demands: Sequence[float], servers: Sequence[int 
 def table_entries(rate: float, lifetime: float, idle: float, sweep: float = 0.0) -> float:
     """Mean entries of a table that is never full: connections come at a rate, are used for `lifetime` and age.
 
-    Little 1961: each stays from insertion to the first sweep after its idle time, on average half a sweep later. Holds where connections
+    Little 1961: each stays from insertion to the first sweep after its idle time, on average half a sweep later. Holds
+    where connections
     begin at any time against the sweeps, and are used more often than once per idle time.
     """
     require(min(rate, lifetime, idle, sweep) >= 0, "table_entries", "a number below 0", "give numbers without signs")
@@ -211,7 +229,8 @@ class Forecast:
 
 
 def forecast(pipeline: Pipeline, arrivals: Arrivals) -> Forecast:
-    """Utilisation, waits and limit of a pipeline without tables, in the parametric-decomposition way (Whitt, The Queueing Network Analyzer, 1983).
+    """Utilisation, waits and limit of a pipeline without tables, in the parametric-decomposition way (Whitt, The Queueing
+    Network Analyzer, 1983).
 
     Each stage is GI/G/c; what leaves it has scv 1 + (1 - rho^2)(ca2 - 1) + rho^2 (max(cs2, 0.2) - 1) / sqrt(c).
     Exact for exponential tandems; within some per cent for loads of 50 to 90 %, coefficients of 1 and below and no losses.
@@ -222,7 +241,10 @@ def forecast(pipeline: Pipeline, arrivals: Arrivals) -> Forecast:
     stages, limits = [], []
     for stage in pipeline.stages:
         require(
-            stage.table is None, f"stage {stage.name}", "the formulas do not know tables", "simulate it, or leave the table out"
+            stage.table is None,
+            f"stage {stage.name}",
+            "the formulas do not know tables",
+            "simulate it, or leave the table out",
         )
         mean, scv = service_moments(stage.service_ps, arrivals)
         rho = rate * mean / stage.servers

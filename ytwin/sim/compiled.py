@@ -27,11 +27,10 @@ def jit_part(function: Function) -> Function:
 
 
 def _compiled(function: Function, inline: bool) -> Function:
-    options = {"nogil": True, "forceinline": inline}
     try:
-        return cast(Function, numba.njit(cache=True, **options)(function))
+        return cast(Function, numba.njit(cache=True, nogil=True, forceinline=inline)(function))
     except RuntimeError:  # no folder on this machine can be written: compile anew in every run
-        return cast(Function, numba.njit(**options)(function))
+        return cast(Function, numba.njit(nogil=True, forceinline=inline)(function))
 
 
 @jit
@@ -74,9 +73,7 @@ def drop_first(times: Integers, keys: Integers, size: int) -> int:
         if down >= size:
             break
         right = down + 1
-        if right < size and (
-            times[right] < times[down] or (times[right] == times[down] and keys[right] < keys[down])
-        ):
+        if right < size and (times[right] < times[down] or (times[right] == times[down] and keys[right] < keys[down])):
             down = right
         if time < times[down] or (time == times[down] and key < keys[down]):
             break

@@ -60,7 +60,9 @@ def _limit(value: int | None) -> int:
     return -1 if value is None else value
 
 
-def simulate(network: Network, draws: Sequence[SourceDraws], stop_ps: int | None = None, memory_bytes: int = MEMORY_BYTES) -> Result:
+def simulate(
+    network: Network, draws: Sequence[SourceDraws], stop_ps: int | None = None, memory_bytes: int = MEMORY_BYTES
+) -> Result:
     """Run a network on given numbers; from `stop_ps` on nothing new begins."""
     jobs = [d.jobs for d in draws]
     check_memory(network, jobs, memory_bytes)
@@ -77,7 +79,9 @@ def simulate(network: Network, draws: Sequence[SourceDraws], stop_ps: int | None
         rows = slice(first_job[i], first_job[i + 1])
         begin, end = net.first_value[first_step[i]], net.first_value[first_step[i]] + len(source.steps) * jobs[i]
         waits = live.waits_ps[begin:end].reshape(len(source.steps), jobs[i])
-        one = SourceResult(source.name, live.start_ps[rows], live.end_ps[rows], live.lost_at[rows], live.tries[rows], waits)
+        one = SourceResult(
+            source.name, live.start_ps[rows], live.end_ps[rows], live.lost_at[rows], live.tries[rows], waits
+        )
         results.append(one)
     counts = tuple(tables.counts_of(t.name, tables.at(stack, i)) for i, t in enumerate(network.tables))
     return Result(tuple(results), counts, live.busy_ps, int(end_ps))
@@ -164,14 +168,14 @@ class _StageRun:
             self.slow = passes.SlowPath(np.empty(0, np.int64), np.empty(0, np.int64), state)
 
     def room(self, jobs: int, connections: int) -> None:
-        """For so many more jobs, and connections in all."""
+        """For so many jobs and connections; jobs held at earlier stages come to this one too."""
         if self.stage.table is None:
             return
         if connections > len(self.table.state):
             self.table = tables.grown(self.table, max(connections, 2 * len(self.table.state)))
         size = int(self.slow.state[0])
-        if size + jobs > len(self.slow.times):
-            grown = [np.concatenate([old[:size], np.empty(size + 2 * jobs, np.int64)]) for old in self.slow[:2]]
+        if jobs > len(self.slow.times):
+            grown = [np.concatenate([old[:size], np.empty(2 * jobs, np.int64)]) for old in self.slow[:2]]
             self.slow = passes.SlowPath(grown[0], grown[1], self.slow.state)
 
     def run(self, order: Integers, pool: _Pool, number: int) -> Integers:
@@ -244,7 +248,7 @@ class PipelineRun:
         stay = np.sort(np.concatenate([s.held for s in self.stages]))
         for stage in self.stages:
             if stage.stage.table:
-                stage.room(count, int(draws.connections.max(initial=-1)) + 1)
+                stage.room(len(stay) + count, int(draws.connections.max(initial=-1)) + 1)
                 size = int(stage.slow.state[0])
                 stage.slow.rows[:size] = np.searchsorted(stay, stage.slow.rows[:size])
             stage.held = np.searchsorted(stay, stage.held)
@@ -310,7 +314,10 @@ def simulate_pipeline(
 
 
 def _pieces(source: SourceStream, jobs: int, chunk: int) -> Iterator[tuple[int, SourceDraws]]:
-    """First job and draws of each piece; the next one is drawn by another thread meanwhile (drawing takes as long as simulating)."""
+    """First job and draws of each piece.
+
+    The next one is drawn by another thread meanwhile (drawing takes as long as simulating).
+    """
     sizes = [min(chunk, jobs - first) for first in range(0, jobs, chunk)]
     with ThreadPoolExecutor(1) as other:
         coming = other.submit(source.draw, sizes[0])
@@ -324,7 +331,8 @@ def _pieces(source: SourceStream, jobs: int, chunk: int) -> Iterator[tuple[int, 
 def stream(
     pipeline: Pipeline, arrivals: Arrivals, streams: Streams, jobs: int, warmup: float = 0.1, chunk: int = CHUNK
 ) -> Summary:
-    """Draw and run any number of jobs, a piece at a time: memory does not grow with their number (connections: 25 B each per table).
+    """Draw and run any number of jobs, a piece at a time: memory does not grow with their number (connections: 25 B each
+    per table).
 
     Latencies of the first `warmup` (a fraction) of the jobs are left out; counts of stages are of all.
     """

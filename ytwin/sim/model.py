@@ -35,7 +35,10 @@ def moment_key(phase: int, step: int, job: int) -> int:
 
 def _counted(servers: int | None, queue: int | None, where: str) -> None:
     require(
-        servers is None or servers >= 1, f"{where}.servers", f"{servers} servers", "give at least 1, or None for no limit"
+        servers is None or servers >= 1,
+        f"{where}.servers",
+        f"{servers} servers",
+        "give at least 1, or None for no limit",
     )
     require(
         queue is None or queue >= 0, f"{where}.queue", f"{queue} waiting places", "give 0 or more, or None for no limit"
@@ -48,7 +51,8 @@ class Table:
 
     A connection is slow until it is installed: after `install_after` of its jobs went the slow way an insertion is asked for;
     one insertion at a time takes `insert_ps`; at most `backlog` wait or are in work, what comes then is not asked for (the
-    connection's next slow job tries again). A full table refuses, or drops what was not used for longest. Every `sweep_ps` all entries
+    connection's next slow job tries again). A full table refuses, or drops what was not used for longest. Every `sweep_ps`
+    all entries
     that were not used for more than `idle_ps` go.
     """
 
@@ -79,9 +83,7 @@ class Table:
             "ageing needs both idle_ps and sweep_ps",
             "give both, or neither for entries that never age",
         )
-        require(
-            self.idle_ps is None or self.idle_ps >= 0, f"{where}.idle_ps", f"{self.idle_ps} ps", "give 0 or more"
-        )
+        require(self.idle_ps is None or self.idle_ps >= 0, f"{where}.idle_ps", f"{self.idle_ps} ps", "give 0 or more")
         require(
             self.sweep_ps is None or self.sweep_ps >= 1, f"{where}.sweep_ps", f"{self.sweep_ps} ps", "give 1 or more"
         )
@@ -114,9 +116,16 @@ class Pipeline:
         require(bool(self.stages), "pipeline.stages", "a pipeline without stages", "give at least one stage")
         require(len(self.stages) < MAX_STEPS, "pipeline.stages", "too many stages", f"give less than {MAX_STEPS}")
         names = [s.name for s in self.stages]
-        require(len(set(names)) == len(names), "pipeline.stages", f"names twice in {names}", "give every stage its own name")
+        require(
+            len(set(names)) == len(names), "pipeline.stages", f"names twice in {names}", "give every stage its own name"
+        )
         tables = [s.table.name for s in self.stages if s.table]
-        require(len(set(tables)) == len(tables), "pipeline.stages", f"tables twice in {tables}", "give every table its own name")
+        require(
+            len(set(tables)) == len(tables),
+            "pipeline.stages",
+            f"tables twice in {tables}",
+            "give every table its own name",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +170,9 @@ class Open:
         require(self.gap_ps.mean > 0, f"{where}.gap_ps", "no time between arrivals", "give a rate that is not endless")
         require(self.connections >= 1, f"{where}.connections", f"{self.connections}", "give at least 1")
         require(0 <= self.popularity < 10, f"{where}.popularity", f"{self.popularity}", "give 0 (all alike) to 10")
-        require(per is None or per >= 1, f"{where}.jobs_per_connection", f"{per}", "give at least 1, or None for no end")
+        require(
+            per is None or per >= 1, f"{where}.jobs_per_connection", f"{per}", "give at least 1, or None for no end"
+        )
 
     @classmethod
     def at_rate(cls, name: str, steps: tuple[Step, ...], rate_per_s: float, connections: int = 1) -> Open:
@@ -171,7 +182,10 @@ class Open:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """Clients that think, ask, and wait for the end of the route. A lost job is tried again from the first step after `retry_ps`."""
+    """Clients that think, ask, and wait for the end of the route.
+
+    A lost job is tried again from the first step after `retry_ps`.
+    """
 
     name: str
     steps: tuple[Step, ...]
@@ -189,7 +203,9 @@ class Closed:
         require(
             per is None or per >= 1, f"{where}.requests_per_connection", f"{per}", "give at least 1, or None for no end"
         )
-        require(self.retry_ps >= 1, f"{where}.retry_ps", f"{self.retry_ps} ps", "give at least 1: the others go on then")
+        require(
+            self.retry_ps >= 1, f"{where}.retry_ps", f"{self.retry_ps} ps", "give at least 1: the others go on then"
+        )
 
 
 Source = Open | Closed
@@ -211,13 +227,21 @@ class Network:
         stations, tables = {s.name for s in self.stations}, {t.name for t in self.tables}
         for source in self.sources:
             where = f"source {source.name}.steps"
-            require(0 < len(source.steps) < MAX_STEPS, where, f"{len(source.steps)} steps", f"give 1 to {MAX_STEPS - 1}")
+            require(
+                0 < len(source.steps) < MAX_STEPS, where, f"{len(source.steps)} steps", f"give 1 to {MAX_STEPS - 1}"
+            )
             for step in source.steps:
                 require(
-                    step.station in stations, where, f"no station {step.station!r}", f"one of {sorted(stations)}, or add it"
+                    step.station in stations,
+                    where,
+                    f"no station {step.station!r}",
+                    f"one of {sorted(stations)}, or add it",
                 )
                 require(
-                    not step.table or step.table in tables, where, f"no table {step.table!r}", f"one of {sorted(tables)}, or add it"
+                    not step.table or step.table in tables,
+                    where,
+                    f"no table {step.table!r}",
+                    f"one of {sorted(tables)}, or add it",
                 )
             require(
                 isinstance(source, Open) or any(not step.table and not step.opening for step in source.steps),
@@ -228,7 +252,9 @@ class Network:
 
 
 def _check_names(names: Sequence[str], what: str) -> None:
-    require(len(set(names)) == len(names), f"network.{what}", f"names twice in {sorted(names)}", "give each its own name")
+    require(
+        len(set(names)) == len(names), f"network.{what}", f"names twice in {sorted(names)}", "give each its own name"
+    )
 
 
 def poisson_gap(rate_per_s: float, where: str = "rate_per_s") -> Exponential:

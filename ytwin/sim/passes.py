@@ -1,10 +1,12 @@
 """Compiled passes: one stage of a pipeline, for many jobs at once.
 
 A pass takes the jobs in their order of arrival (`order[:count]`, rows of the pool), each with its instant `time_ps[row]`, and
-replaces the instant by that of departure; lost jobs get -1 - instant and leave `order`. State stays in arrays between calls, so that the
+replaces the instant by that of departure; lost jobs get -1 - instant and leave `order`. State stays in arrays between
+calls, so that the
 jobs can come in pieces.
 
-Single server: Lindley's recursion, D_n = max(A_n, D_{n-1}) + S_n (D. V. Lindley, The theory of queues with a single server, 1952).
+Single server: Lindley's recursion, D_n = max(A_n, D_{n-1}) + S_n (D. V. Lindley, The theory of queues with a single
+server, 1952).
 Several servers: the job starts when the first of them is free (Kiefer and Wolfowitz, 1955), found at the top of a heap.
 Waiting places: starts are in the order of arrival (FIFO), so K places are full exactly if the K-th last start is still to come.
 """
@@ -110,7 +112,7 @@ def begin(came_ps: int, service_ps: int, free_ps: Integers, starts_ps: Integers,
         free_ps[0] = start + service_ps
     else:
         replace_first(free_ps, start + service_ps)
-    return start
+    return int(start)
 
 
 @jit
@@ -157,7 +159,10 @@ class SlowPath(NamedTuple):
 
 @jit
 def catch_up(t: tables.State, slow: SlowPath, connections: Integers, until_ps: int) -> None:
-    """Everything of a table stage that happens up to an instant: insertions complete, slow jobs complete, sweeps; in this order."""
+    """Everything of a table stage that happens up to an instant: insertions complete, slow jobs complete, sweeps.
+
+    In this order.
+    """
     while True:
         insertion, sweep = slow.state[1], slow.state[2]
         served = slow.times[0] if slow.state[0] else NEVER
@@ -215,7 +220,10 @@ def with_table(
 
 @jit
 def settle(order: Integers, count: int, time_ps: Integers) -> bool:
-    """Sort nearly sorted jobs by (instant, row), in place; False (and some permutation) where that is too much for insertion sort."""
+    """Sort nearly sorted jobs by (instant, row), in place.
+
+    False (and some permutation) where that is too much for insertion sort.
+    """
     moves = 0
     for i in range(1, count):
         row = order[i]
@@ -245,7 +253,9 @@ def before(order: Integers, count: int, time_ps: Integers, horizon_ps: int) -> i
 
 
 @jit
-def tally(order: Integers, count: int, time_ps: Integers, born_ps: Integers, bins: Integers, sums: Floats, from_ps: int) -> None:
+def tally(
+    order: Integers, count: int, time_ps: Integers, born_ps: Integers, bins: Integers, sums: Floats, from_ps: int
+) -> None:
     """Latencies of jobs that arrived from `from_ps` on, into a histogram of BINS_PER_OCTAVE bins per doubling.
 
     sums: number, sum, sum of squares, maximum.

@@ -12,7 +12,19 @@ from typing import Any
 import numpy as np
 import simpy
 
-from ytwin.sim.model import ARRIVED, INSERTED, MAX_JOBS, SERVED, SWEPT, Closed, Network, Source, Station, Table, moment_key
+from ytwin.sim.model import (
+    ARRIVED,
+    INSERTED,
+    MAX_JOBS,
+    SERVED,
+    SWEPT,
+    Closed,
+    Network,
+    Source,
+    Station,
+    Table,
+    moment_key,
+)
 from ytwin.sim.results import Result, SourceResult, TableCounts
 from ytwin.sim.streams import SourceDraws
 
@@ -38,7 +50,9 @@ class ConnectionTable:
         self.slow_jobs: dict[int, int] = {}
         self.pending: set[int] = set()
         self.inserter = simpy.Resource(env)
-        self.count = dict.fromkeys(("hits", "misses", "inserted", "refused", "overflowed", "evicted", "aged", "peak"), 0)
+        self.count = dict.fromkeys(
+            ("hits", "misses", "inserted", "refused", "overflowed", "evicted", "aged", "peak"), 0
+        )
         if table.sweep_ps is not None:
             env.process(self.sweep(table.sweep_ps, table.idle_ps or 0))
 
@@ -47,7 +61,7 @@ class ConnectionTable:
         found = connection in self.last_used_ps
         self.count["hits" if found else "misses"] += 1
         if found:
-            self.last_used_ps[connection] = self.env.now
+            self.last_used_ps[connection] = int(self.env.now)
             self.last_used_ps.move_to_end(connection)
         return found
 
@@ -76,7 +90,7 @@ class ConnectionTable:
                 return
             self.last_used_ps.popitem(last=False)
             self.count["evicted"] += 1
-        self.last_used_ps[connection] = self.env.now
+        self.last_used_ps[connection] = int(self.env.now)
         self.count["inserted"] += 1
         self.count["peak"] = max(self.count["peak"], len(self.last_used_ps))
 

@@ -116,7 +116,7 @@ def percentile(samples: Numbers, percent: float, confidence: float = 0.95) -> Es
     low = int(np.searchsorted(below, tail, "right")) - 1  # largest r with P(B <= r) <= tail
     high = int(np.searchsorted(below, 1 - tail))  # smallest s with P(B <= s) >= 1 - tail
     require(
-        0 <= low and high < n,
+        low >= 0 and high < n,
         "samples",
         f"{n} samples say nothing about percentile {percent} with confidence {confidence}",
         f"give at least {math.ceil(math.log(tail) / math.log(max(p, 1 - p)))} samples",

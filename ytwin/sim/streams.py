@@ -134,7 +134,9 @@ class SourceStream:
             np.cumsum(moments, out=moments)
             self._clock_ps = int(moments[-1])
         if self._clock_ps < 0:
-            raise bad(f"source {source.name}", "range", "the last arrival is more than 106 days away", "simulate fewer jobs")
+            raise bad(
+                f"source {source.name}", "range", "the last arrival is more than 106 days away", "simulate fewer jobs"
+            )
         return SourceDraws(moments, services, self._pick(source, count), sizes)
 
     def _pick(self, source: Open, count: int) -> Integers:

@@ -66,8 +66,12 @@ def grown(state: State, connections: int) -> State:
     extra = connections - len(state.state)
     if extra <= 0:
         return state
-    arrays = [np.concatenate([old, np.full(extra, fill, old.dtype)]) for old, fill in zip(state[:6], (0, 0, -1, -1, 0, -1), strict=True)]
-    return State(*arrays, *state[6:])
+    fresh, c = empty(Table("", 0), extra), np.concatenate
+    return State(
+        c([state.state, fresh.state]), c([state.used_ps, fresh.used_ps]), c([state.newer, fresh.newer]),
+        c([state.older, fresh.older]), c([state.slow_jobs, fresh.slow_jobs]), c([state.next_pending, fresh.next_pending]),
+        state.ends, state.counts, state.rules,
+    )  # fmt: skip
 
 
 def stacked(given: Sequence[Table], connections: int) -> State:
@@ -161,7 +165,7 @@ def served_slow(t: State, connection: int) -> bool:
     else:
         t.next_pending[t.ends[LAST_PENDING]] = connection
     t.ends[LAST_PENDING] = connection
-    return t.ends[PENDINGS] == 1
+    return bool(t.ends[PENDINGS] == 1)
 
 
 @jit_part
@@ -174,7 +178,7 @@ def inserted(t: State, now_ps: int) -> bool:
     full = t.ends[SIZE] >= t.rules[CAPACITY]
     if full and (t.rules[LRU] == 0 or t.ends[SIZE] == 0):
         t.counts[REFUSED] += 1
-        return t.ends[PENDINGS] > 0
+        return bool(t.ends[PENDINGS] > 0)
     if full:
         drop_oldest(t)
         t.counts[EVICTED] += 1
@@ -183,7 +187,7 @@ def inserted(t: State, now_ps: int) -> bool:
     link_newest(t, connection, now_ps)
     t.counts[INSERTED] += 1
     t.counts[PEAK] = max(t.counts[PEAK], t.ends[SIZE])
-    return t.ends[PENDINGS] > 0
+    return bool(t.ends[PENDINGS] > 0)
 
 
 @jit_part

@@ -39,7 +39,9 @@ def quantity(text: str | float, dimension: str, where: str = "") -> float:
     if unit not in units:
         raise bad(where, "unit", f"{unit!r} is no unit of {dimension}", known)
     if not math.isfinite(number) or number < 0:
-        raise bad(where, "range", f"{text!r} is not a finite number of at least 0", "write how much there is, without a sign")
+        raise bad(
+            where, "range", f"{text!r} is not a finite number of at least 0", "write how much there is, without a sign"
+        )
     return number * units[unit]
 
 

@@ -30,7 +30,8 @@ def mss_bytes(mtu_bytes: int, encapsulation_bytes: int = 0, ipv6: bool = False) 
 
 @dataclass(frozen=True, slots=True)
 class BulkTcp:
-    """Streams that always have something to send. Each keeps `window_segments` full segments under way (a fixed window: no losses are expected in the
+    """Streams that always have something to send. Each keeps `window_segments` full segments under way (a fixed window: no
+    losses are expected in the
     model; a lost segment is sent again after the retransmission time-out).
     """
 
@@ -46,7 +47,12 @@ class BulkTcp:
         where = f"load {self.name}"
         require(self.streams >= 1, f"{where}.streams", f"{self.streams} streams", "give at least 1")
         require(self.window_segments >= 1, f"{where}.window_segments", f"{self.window_segments}", "give at least 1")
-        require(self.encapsulation_bytes >= 0, f"{where}.encapsulation_bytes", f"{self.encapsulation_bytes}", "give 0 or more")
+        require(
+            self.encapsulation_bytes >= 0,
+            f"{where}.encapsulation_bytes",
+            f"{self.encapsulation_bytes}",
+            "give 0 or more",
+        )
         mss_bytes(self.mtu_bytes, self.encapsulation_bytes, self.ipv6)
 
     @property
@@ -59,7 +65,7 @@ class BulkTcp:
         return segments_per_s * self.mss_bytes * 8
 
     def source(self, route: Sequence[Step]) -> Closed:
-        """Every place of every window is a client that sends its next segment when the last is acknowledged (the end of the route)."""
+        """Every place of every window is a client that sends its next segment when the last one is acknowledged."""
         size = Constant(self.mtu_bytes - self.encapsulation_bytes)
         clients = self.streams * self.window_segments
         return Closed(self.name, tuple(route), clients, retry_ps=self.retransmit_ps, size_bytes=size)
@@ -105,13 +111,22 @@ class RequestResponse:
     def source(self, route: Sequence[Step]) -> Closed:
         """One job per request; the route leads there and back."""
         return Closed(
-            self.name, tuple(route), self.clients, self.think_ps, self.requests_per_connection, self.timeout_ps, self.size_bytes
+            self.name,
+            tuple(route),
+            self.clients,
+            self.think_ps,
+            self.requests_per_connection,
+            self.timeout_ps,
+            self.size_bytes,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectRequestResponse:
-    """A new connection for every `requests` requests (netperf's TCP_CRR: 1): the handshake's route comes before the first of them."""
+    """A new connection for every `requests` requests (netperf's TCP_CRR.
+
+    1): the handshake's route comes before the first of them.
+    """
 
     name: str
     clients: int
@@ -123,9 +138,7 @@ class ConnectRequestResponse:
     def source(self, handshake: Sequence[Step], route: Sequence[Step]) -> Closed:
         """One job per request; the first one of a connection has both routes."""
         steps = (*(replace(step, opening=True) for step in handshake), *route)
-        return Closed(
-            self.name, steps, self.clients, self.think_ps, self.requests, self.timeout_ps, self.size_bytes
-        )
+        return Closed(self.name, steps, self.clients, self.think_ps, self.requests, self.timeout_ps, self.size_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,15 +155,29 @@ class OpenRequests:
     def source(self, route: Sequence[Step]) -> Open:
         """One job per request."""
         return Open(
-            self.name, tuple(route), self.gap_ps, self.connections, self.popularity, self.requests_per_connection, self.size_bytes
+            self.name,
+            tuple(route),
+            self.gap_ps,
+            self.connections,
+            self.popularity,
+            self.requests_per_connection,
+            self.size_bytes,
         )
 
 
 def packet_mix(load: PacketRate, routes: Sequence[tuple[str, float, Sequence[Step]]]) -> tuple[Source, ...]:
-    """A rate over many Services: (Service, share, route) each; shares are weights. One source per Service, flows shared out likewise."""
+    """A rate over many Services: (Service, share, route) each; shares are weights.
+
+    One source per Service, flows shared out likewise.
+    """
     where = f"load {load.name}.shares"
     total = sum(share for _, share, _ in routes)
-    require(bool(routes) and all(s > 0 for _, s, _ in routes), where, "no shares, or one not above 0", "give each a weight above 0")
+    require(
+        bool(routes) and all(s > 0 for _, s, _ in routes),
+        where,
+        "no shares, or one not above 0",
+        "give each a weight above 0",
+    )
     parts = []
     for name, share, route in routes:
         part = share / total
