@@ -12,6 +12,7 @@ import pytest
 
 from ytwin.core.errors import InvalidInput
 from ytwin.sim import fast
+from ytwin.sim.compiled import COMPILED
 from ytwin.sim.distributions import (
     Constant,
     Distribution,
@@ -86,7 +87,7 @@ CORE = (Station("core"),)
         (lambda: PacketRate("p", -5).source(ONE), ("load p.rate_per_s", "-5")),
         (lambda: packet_mix(PacketRate("p", 5), [("a", 0, ONE)]), ("load p.shares",)),
         (lambda: Streams(-1), ("seed",)),
-        (lambda: draw_network(as_network(Pipeline((Stage("a", Constant(1)),)), Arrivals(Constant(1))), Streams(1), {}), ("jobs",)),
+        (lambda: draw_network(Network(CORE, (Open("o", ONE, Constant(1)),)), Streams(1), {}), ("jobs", "['o']")),
     ],
 )  # fmt: skip
 def test_bad_values_say_what_where_and_what_to_do(make: Callable[[], object], words: tuple[str, ...]):
@@ -174,6 +175,13 @@ def test_only_one_file_draws():
         p.name for p in room.rglob("*.py") if re.search(r"np\.random|numpy\.random import|import random", p.read_text())
     }
     assert users == {"streams.py"}
+
+
+def test_the_cache_knows_every_compiled_module():
+    """A module that is missing there would run as it was before its last change."""
+    room = Path(fast.__file__).parent
+    users = {p.name for p in room.glob("*.py") if re.search(r"^@jit", p.read_text(), re.MULTILINE)}
+    assert users == set(COMPILED)
 
 
 def test_mss_follows_from_the_mtu():

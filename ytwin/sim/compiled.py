@@ -1,12 +1,14 @@
 """The one place that knows how functions are compiled, and small compiled pieces that several modules share.
 
-Compiled code is kept beside the source (or in the user's cache folder), so that only the first run pays for it.
+Compiled code is kept beside the source (or where NUMBA_CACHE_DIR or numba's habits say), so that only the first run pays for it.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from pathlib import Path
+from typing import Any, Final, TypeVar, cast
 
 import numba
 import numpy as np
@@ -26,11 +28,32 @@ def jit_part(function: Function) -> Function:
     return _compiled(function, inline=True)
 
 
+COMPILED: Final = ("compiled.py", "loop.py", "passes.py", "tables.py")
+"""Every module with compiled functions."""
+
+
+def _cache_folder() -> str:
+    """A folder per state of those modules.
+
+    numba looks only at the time stamp of a function's own file, so it would go on with old copies of functions put in from the others.
+    """
+    room = Path(__file__).parent
+    digest = hashlib.sha256(b"".join((room / name).read_bytes() for name in COMPILED)).hexdigest()[:16]
+    return str(Path(_GIVEN_FOLDER or room / "__pycache__") / f"numba-{digest}")
+
+
+_GIVEN_FOLDER: Final[str] = numba.config.CACHE_DIR  # what NUMBA_CACHE_DIR says
+_FOLDER: Final = _cache_folder()
+
+
 def _compiled(function: Function, inline: bool) -> Function:
+    numba.config.CACHE_DIR = _FOLDER  # numba looks here when it decorates; other users of numba keep theirs
     try:
         return cast(Function, numba.njit(cache=True, nogil=True, forceinline=inline)(function))
     except RuntimeError:  # no folder on this machine can be written: compile anew in every run
         return cast(Function, numba.njit(nogil=True, forceinline=inline)(function))
+    finally:
+        numba.config.CACHE_DIR = _GIVEN_FOLDER
 
 
 @jit

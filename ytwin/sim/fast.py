@@ -32,9 +32,9 @@ def needed_bytes(network: Network, jobs: Sequence[int]) -> int:
     total = 0
     connections = 0
     for source, count in zip(network.sources, jobs, strict=True):
-        total += count * 8 * (2 * len(source.steps) + 16)
+        total += count * 8 * (4 * len(source.steps) + 20)
         connections += most_connections(source, count)
-    return total + connections * (tables.BYTES_PER_CONNECTION * len(network.tables) + 1)
+    return total + connections * (tables.BYTES_PER_CONNECTION * 2 * len(network.tables) + 8)
 
 
 def most_connections(source: Source, jobs: int) -> int:
@@ -66,25 +66,26 @@ def simulate(
     """Run a network on given numbers; from `stop_ps` on nothing new begins."""
     jobs = [d.jobs for d in draws]
     check_memory(network, jobs, memory_bytes)
-    first_job = np.cumsum([0, *jobs])
-    sources = network.sources
-    first_step = np.cumsum([0, *(len(s.steps) for s in sources)])
-    connections = np.cumsum([0, *(_connections(s, d) for s, d in zip(sources, draws, strict=True))])
-    net = _lower(network, draws, first_job, first_step, connections)
-    stack = tables.stacked(network.tables, int(connections[-1]))
-    live = _live(network, net, int(connections[-1]))
-    end_ps, _ = loop.run(net, live, stack, len(network.tables), 2**62 if stop_ps is None else stop_ps)
-    results = []
-    for i, source in enumerate(sources):
-        rows = slice(first_job[i], first_job[i + 1])
-        begin, end = net.first_value[first_step[i]], net.first_value[first_step[i]] + len(source.steps) * jobs[i]
-        waits = live.waits_ps[begin:end].reshape(len(source.steps), jobs[i])
-        one = SourceResult(
-            source.name, live.start_ps[rows], live.end_ps[rows], live.lost_at[rows], live.tries[rows], waits
+    memory, places = _lower(network, draws)
+    # At most one event per job, insertion and sweep per table.
+    events = sum(jobs) + 2 * len(network.tables) + 1
+    heap = loop.Heap(np.empty(events, np.int64), np.empty(events, np.int64))
+    end_ps, _ = loop.run(memory, places, heap, len(network.tables), 2**62 if stop_ps is None else stop_ps)
+    results, first_job, first_value = [], 0, 0
+    for source, count in zip(network.sources, jobs, strict=True):
+        steps = len(source.steps)
+        start, end, lost, tries = (
+            memory[at + first_job : at + first_job + count]
+            for at in (places.start_ps, places.end_ps, places.lost_at, places.tries)
         )
-        results.append(one)
-    counts = tuple(tables.counts_of(t.name, tables.at(stack, i)) for i, t in enumerate(network.tables))
-    return Result(tuple(results), counts, live.busy_ps, int(end_ps))
+        waits = memory[places.waits_ps + first_value : places.waits_ps + first_value + steps * count]
+        results.append(SourceResult(source.name, start, end, lost, tries, waits.reshape(steps, count)))
+        first_job, first_value = first_job + count, first_value + steps * count
+    size = tables.BYTES_PER_CONNECTION // 8 * places.connections + tables.SCALARS
+    blocks = (memory[places.tables + i * size : places.tables + (i + 1) * size] for i in range(len(network.tables)))
+    counts = tuple(tables.counts_of(t.name, block) for t, block in zip(network.tables, blocks, strict=True))
+    busy = memory[places.busy_ps : places.busy_ps + len(network.stations)]
+    return Result(tuple(results), counts, busy, int(end_ps))
 
 
 def _connections(source: Source, draws: SourceDraws) -> int:
@@ -97,56 +98,57 @@ def _array(values: Sequence[int]) -> Integers:
     return np.array(values, np.int64)
 
 
-def _lower(
-    network: Network, draws: Sequence[SourceDraws], first_job: Integers, first_step: Integers, connections: Integers
-) -> loop.Net:
+def _lower(network: Network, draws: Sequence[SourceDraws]) -> tuple[Integers, loop.Map]:
+    """The network, its numbers and its first state in one array, and where in it what is."""
+    sources = network.sources
     station = {s.name: i for i, s in enumerate(network.stations)}
     table = {t.name: i for i, t in enumerate(network.tables)} | {"": -1}
-    steps = [(step, d.jobs) for s, d in zip(network.sources, draws, strict=True) for step in s.steps]
-    values = np.cumsum([0, *(count for _, count in steps)])
-    closed = [s if isinstance(s, Closed) else None for s in network.sources]
+    steps = [(step, d.jobs) for s, d in zip(sources, draws, strict=True) for step in s.steps]
+    closed = [s if isinstance(s, Closed) else None for s in sources]
+    jobs = [d.jobs for d in draws]
+    first_connection = np.cumsum([0, *(_connections(s, d) for s, d in zip(sources, draws, strict=True))])
+    connections = int(first_connection[-1])
     given = [
-        np.full(d.jobs, -1, np.int64) if c else np.where(d.connections >= 0, d.connections + connections[i], -1)
+        np.full(d.jobs, -1, np.int64) if c else np.where(d.connections >= 0, d.connections + first_connection[i], -1)
         for i, (c, d) in enumerate(zip(closed, draws, strict=True))
     ]
-    return loop.Net(
-        _array([_limit(s.servers) for s in network.stations]),
-        _array([_limit(s.queue) for s in network.stations]),
-        _array([station[step.station] for step, _ in steps]),
-        _array([table[step.table] for step, _ in steps]),
-        _array([int(step.opening) for step, _ in steps]),
-        values,
-        first_job,
-        first_step,
-        _array([c.clients if c else 0 for c in closed]),
-        _array([_limit(c.requests_per_connection) if c else -1 for c in closed]),
-        _array([c.retry_ps if c else -1 for c in closed]),
-        connections,
-        np.concatenate([d.services_ps.reshape(-1) for d in draws]),
-        np.concatenate([d.moments_ps for d in draws]),
-        np.concatenate(given),
-    )
-
-
-def _live(network: Network, net: loop.Net, connections: int) -> loop.Live:
-    jobs, stations = int(net.first_job[-1]), len(network.stations)
-
-    def zeros(count: int) -> Integers:
-        return np.zeros(count, np.int64)
-
-    def unset(count: int) -> Integers:
-        return np.full(count, -1, np.int64)
-
-    # At most one event per job, insertion and sweep per table.
-    events = jobs + 2 * len(network.tables) + 1
-    source = np.repeat(np.arange(len(network.sources)), np.diff(net.first_job))
-    return loop.Live(
-        zeros(stations), zeros(stations), zeros(stations), zeros(stations), zeros(stations),
-        source, unset(jobs), unset(jobs), zeros(jobs), unset(jobs), zeros(jobs),
-        unset(jobs), unset(jobs), unset(jobs), zeros(jobs), unset(len(net.services_ps)),
-        np.zeros(connections + 1, np.uint8), zeros(len(network.sources)), zeros(len(network.sources)),
-        zeros(events), zeros(events), zeros(1), zeros(1),
-    )  # fmt: skip
+    # A part is its content, or (how many, of what).
+    per_job, per_station = (sum(jobs), -1), (len(network.stations), 0)
+    values = sum(count for _, count in steps)
+    parts: dict[str, Integers | tuple[int, int]] = {
+        "servers": _array([_limit(s.servers) for s in network.stations]),
+        "queue": _array([_limit(s.queue) for s in network.stations]),
+        "step_station": _array([station[step.station] for step, _ in steps]),
+        "step_table": _array([table[step.table] for step, _ in steps]),
+        "step_opening": _array([int(step.opening) for step, _ in steps]),
+        "first_value": np.cumsum([0, *(count for _, count in steps)]),
+        "first_job": np.cumsum([0, *jobs]),
+        "first_step": np.cumsum([0, *(len(s.steps) for s in sources)]),
+        "first_connection": first_connection,
+        "clients": _array([c.clients if c else 0 for c in closed]),
+        "per_connection": _array([_limit(c.requests_per_connection) if c else -1 for c in closed]),
+        "retry_ps": _array([c.retry_ps if c else -1 for c in closed]),
+        "services_ps": np.concatenate([d.services_ps.reshape(-1) for d in draws]),
+        "moments_ps": np.concatenate([d.moments_ps for d in draws]),
+        "given_connection": np.concatenate(given),
+        **dict.fromkeys(("busy", "waiting", "head", "tail", "busy_ps"), per_station),
+        "source": np.repeat(np.arange(len(sources)), jobs),
+        **dict.fromkeys(("step", "connection", "used", "following", "came_ps", "start_ps", "end_ps", "lost_at"), per_job),
+        "tries": (sum(jobs), 0),
+        "waits_ps": (values, -1),
+        "seen": (connections, 0),
+        "issued": (len(sources), 0),
+        "next_connection": (len(sources), 0),
+        "size": (1, 0),
+        "active": (1, 0),
+        "tables": np.concatenate([np.empty(0, np.int64), *(tables.empty(t, connections) for t in network.tables)]),
+    }  # fmt: skip
+    ends = np.cumsum([p[0] if isinstance(p, tuple) else len(p) for p in parts.values()]).tolist()
+    begins = [0, *ends[:-1]]
+    memory = np.empty(ends[-1], np.int64)
+    for begin, end, part in zip(begins, ends, parts.values(), strict=True):
+        memory[begin:end] = part[1] if isinstance(part, tuple) else part
+    return memory, loop.Map(**dict(zip(parts, begins, strict=True)), sources=len(sources), connections=connections)
 
 
 class _StageRun:
@@ -163,6 +165,7 @@ class _StageRun:
         self.sorted = stage.servers == 1 and stage.table is None  # FIFO and one server: nobody overtakes
         if stage.table:
             self.table = tables.empty(stage.table, 1)
+            self.layout = tables.at(0, 1, 0)
             sweep_ps = passes.NEVER if stage.table.sweep_ps is None else stage.table.sweep_ps
             state = _array([0, passes.NEVER, sweep_ps])
             self.slow = passes.SlowPath(np.empty(0, np.int64), np.empty(0, np.int64), state)
@@ -171,8 +174,9 @@ class _StageRun:
         """For so many jobs and connections; jobs held at earlier stages come to this one too."""
         if self.stage.table is None:
             return
-        if connections > len(self.table.state):
-            self.table = tables.grown(self.table, max(connections, 2 * len(self.table.state)))
+        if connections > (old := tables.connections_of(self.table)):
+            self.table = tables.grown(self.table, max(connections, 2 * old))
+            self.layout = tables.at(0, max(connections, 2 * old), 0)
         size = int(self.slow.state[0])
         if jobs > len(self.slow.times):
             grown = [np.concatenate([old[:size], np.empty(2 * jobs, np.int64)]) for old in self.slow[:2]]
@@ -185,7 +189,7 @@ class _StageRun:
         if self.stage.table:
             count = passes.with_table(
                 order, count, pool.time_ps, service, waits, pool.connections, self.free_ps, self.starts_ps, self.places,
-                self.counts, self.wait_sum_ps, self.table, self.slow,
+                self.counts, self.wait_sum_ps, self.table, self.layout, self.slow,
             )  # fmt: skip
         elif self.sorted and self.places < 0:
             passes.unlimited(order, count, pool.time_ps, service, waits, self.free_ps, self.counts, self.wait_sum_ps)
@@ -236,7 +240,7 @@ class PipelineRun:
             if self.record:
                 pool.lost_at[came[pool.time_ps[came] < 0]] = number
             if stage.stage.table and not last:
-                passes.catch_up(stage.table, stage.slow, pool.connections, horizon_ps - 1)
+                passes.catch_up(stage.table, stage.layout, stage.slow, pool.connections, horizon_ps - 1)
             leaving = passes.before(order, len(order), pool.time_ps, horizon_ps)
             stage.held = order[leaving:].copy()
             order = order[:leaving].copy()
@@ -276,7 +280,7 @@ class PipelineRun:
         """What the tables do until the end."""
         for stage in self.stages:
             if stage.stage.table:
-                passes.catch_up(stage.table, stage.slow, self.pool.connections, end_ps)
+                passes.catch_up(stage.table, stage.layout, stage.slow, self.pool.connections, end_ps)
 
 
 def simulate_pipeline(

@@ -158,7 +158,7 @@ class SlowPath(NamedTuple):
 
 
 @jit
-def catch_up(t: tables.State, slow: SlowPath, connections: Integers, until_ps: int) -> None:
+def catch_up(m: Integers, t: tables.Layout, slow: SlowPath, connections: Integers, until_ps: int) -> None:
     """Everything of a table stage that happens up to an instant: insertions complete, slow jobs complete, sweeps.
 
     In this order.
@@ -170,17 +170,17 @@ def catch_up(t: tables.State, slow: SlowPath, connections: Integers, until_ps: i
         if now > until_ps or now >= NEVER:
             return
         if insertion == now:
-            slow.state[1] = now + t.rules[tables.INSERT_PS] if tables.inserted(t, now) else NEVER
+            slow.state[1] = now + m[t.rules + tables.INSERT_PS] if tables.inserted(m, t, now) else NEVER
         elif served == now:
             row = slow.rows[0]
             slow.state[0] = drop_first(slow.times, slow.rows, slow.state[0])
-            if tables.served_slow(t, connections[row]):
-                slow.state[1] = now + t.rules[tables.INSERT_PS]
+            if tables.served_slow(m, t, connections[row]):
+                slow.state[1] = now + m[t.rules + tables.INSERT_PS]
         else:
-            tables.sweep(t, now)
-            every = t.rules[tables.SWEEP_PS]
+            tables.sweep(m, t, now)
+            every = m[t.rules + tables.SWEEP_PS]
             slow.state[2] = now + every
-            if t.ends[tables.SIZE] == 0:  # the sweeps until something can be inserted find nothing
+            if m[t.ends + tables.SIZE] == 0:  # the sweeps until something can be inserted find nothing
                 following = min(slow.state[1], slow.times[0] if slow.state[0] else NEVER, until_ps)
                 slow.state[2] = max(now + every, (following + every - 1) // every * every)
 
@@ -189,7 +189,7 @@ def catch_up(t: tables.State, slow: SlowPath, connections: Integers, until_ps: i
 def with_table(
     order: Integers, count: int, time_ps: Integers, service_ps: Integers, waits_ps: Integers, connections: Integers,
     free_ps: Integers, starts_ps: Integers, places: int, counts: Integers, wait_sum_ps: Floats,
-    t: tables.State, slow: SlowPath,
+    m: Integers, t: tables.Layout, slow: SlowPath,
 ) -> int:  # fmt: skip
     """Jobs whose connection is in the table pass at once; the others are served and may have it inserted."""
     kept = visits = 0
@@ -197,8 +197,8 @@ def with_table(
     for i in range(count):
         row = order[i]
         came = time_ps[row]
-        catch_up(t, slow, connections, came)
-        if not tables.hit(t, connections[row], came):
+        catch_up(m, t, slow, connections, came)
+        if not tables.hit(m, t, connections[row], came):
             visits += 1
             start = begin(came, service_ps[row], free_ps, starts_ps, places, counts)
             if start < 0:
