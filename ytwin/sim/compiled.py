@@ -35,25 +35,27 @@ COMPILED: Final = ("compiled.py", "loop.py", "passes.py", "tables.py")
 def _cache_folder() -> str:
     """A folder per state of those modules.
 
-    numba looks only at the time stamp of a function's own file, so it would go on with old copies of functions put in from the others.
+    numba looks only at the time stamp of a function's own file, so it would go on with old copies of functions put in
+    from the others.
     """
     room = Path(__file__).parent
     digest = hashlib.sha256(b"".join((room / name).read_bytes() for name in COMPILED)).hexdigest()[:16]
     return str(Path(_GIVEN_FOLDER or room / "__pycache__") / f"numba-{digest}")
 
 
-_GIVEN_FOLDER: Final[str] = numba.config.CACHE_DIR  # what NUMBA_CACHE_DIR says
+numba_config: Any = numba.config  # its names come from the environment, so types do not know them
+_GIVEN_FOLDER: Final[str] = numba_config.CACHE_DIR  # what NUMBA_CACHE_DIR says
 _FOLDER: Final = _cache_folder()
 
 
 def _compiled(function: Function, inline: bool) -> Function:
-    numba.config.CACHE_DIR = _FOLDER  # numba looks here when it decorates; other users of numba keep theirs
+    numba_config.CACHE_DIR = _FOLDER  # numba looks here when it decorates; other users of numba keep theirs
     try:
         return cast(Function, numba.njit(cache=True, nogil=True, forceinline=inline)(function))
     except RuntimeError:  # no folder on this machine can be written: compile anew in every run
         return cast(Function, numba.njit(nogil=True, forceinline=inline)(function))
     finally:
-        numba.config.CACHE_DIR = _GIVEN_FOLDER
+        numba_config.CACHE_DIR = _GIVEN_FOLDER
 
 
 @jit
