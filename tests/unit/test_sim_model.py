@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from ytwin.core.errors import InvalidInput
-from ytwin.sim import fast
+from ytwin.sim import fast, reference
 from ytwin.sim.compiled import COMPILED
 from ytwin.sim.distributions import (
     Constant,
@@ -23,6 +23,7 @@ from ytwin.sim.distributions import (
     PerByte,
     Uniform,
 )
+from ytwin.sim.examples import random_network, random_pipeline
 from ytwin.sim.model import (
     Arrivals,
     Closed,
@@ -234,3 +235,20 @@ def test_open_requests_take_longer_the_larger_they_are():
     result = fast.simulate(network, [draws])
     assert np.array_equal(result["o"].latency_ps, 5 + 2 * draws.sizes_bytes)
     assert set(draws.sizes_bytes.tolist()) == {0, 100}
+
+
+def test_clients_that_keep_one_another_out_give_up():
+    """Each holds what the other needs at the same instants, try after try: without an end this would run for ever."""
+    seed = 33
+    network, stop_ps = random_network(_after_pipeline(seed))
+    draws = draw_network(network, Streams(1, seed), {s.name: 300 for s in network.sources})
+    result = fast.simulate(network, draws, stop_ps)
+    given_up = [(s.tries == 16) & (s.lost_at >= 0) for s in result.sources]
+    assert any(g.any() for g in given_up)
+    assert not result.differences(reference.simulate(network, draws, stop_ps))
+
+
+def _after_pipeline(replication: int) -> np.random.Generator:
+    generator = Streams(1, replication).generator("model")
+    random_pipeline(generator)
+    return generator

@@ -128,6 +128,7 @@ def _lower(network: Network, draws: Sequence[SourceDraws]) -> tuple[Integers, lo
         "clients": _array([c.clients if c else 0 for c in closed]),
         "per_connection": _array([_limit(c.requests_per_connection) if c else -1 for c in closed]),
         "retry_ps": _array([c.retry_ps if c else -1 for c in closed]),
+        "most_tries": _array([c.most_tries if c else -1 for c in closed]),
         "services_ps": np.concatenate([d.services_ps.reshape(-1) for d in draws]),
         "moments_ps": np.concatenate([d.moments_ps for d in draws]),
         "given_connection": np.concatenate(given),

@@ -37,9 +37,10 @@ class Map(NamedTuple):
     first_step: int
     first_connection: int
     clients: int
-    """By source, 0 for an open one; so the next two."""
+    """By source, 0 for an open one; so the next three."""
     per_connection: int
     retry_ps: int
+    most_tries: int
     services_ps: int
     moments_ps: int
     """By job; so the next one."""
@@ -189,11 +190,14 @@ def arrive(m: Integers, o: Map, heap: Heap, job: int, now_ps: int, stop_ps: int)
     limit = m[o.queue + station]
     free = m[o.servers + station] < 0 or m[o.busy + station] < m[o.servers + station]
     if not free and limit >= 0 and m[o.waiting + station] >= limit:
-        if m[o.clients + source]:
+        if m[o.clients + source] and m[o.tries + job] < m[o.most_tries + source]:
             m[o.step + job] = -1
             schedule(m, o, heap, now_ps + m[o.retry_ps + source], key(_SERVED, 0, job))
+            return 0
+        m[o.lost_at + job] = m[o.step + job]
+        if m[o.clients + source]:
+            issue(m, o, heap, source, job, now_ps, stop_ps)
         else:
-            m[o.lost_at + job] = m[o.step + job]
             m[o.active] -= 1
         return 0
     m[o.busy_ps + station] += m[o.services_ps + m[o.first_value + step] + job - m[o.first_job + source]]

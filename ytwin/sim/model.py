@@ -194,6 +194,11 @@ class Closed:
     requests_per_connection: int | None = None
     """None: one connection for ever."""
     retry_ps: int = PS_PER_S // 5
+    most_tries: int = 16
+    """Then the request is given up (Linux: tcp_retries2, 15 after the first).
+
+    Without an end, clients could keep one another out for ever.
+    """
     size_bytes: Distribution = field(default_factory=lambda: Constant(0))
 
     def __post_init__(self) -> None:
@@ -203,6 +208,7 @@ class Closed:
         require(
             per is None or per >= 1, f"{where}.requests_per_connection", f"{per}", "give at least 1, or None for no end"
         )
+        require(self.most_tries >= 1, f"{where}.most_tries", f"{self.most_tries} tries", "give at least 1")
         require(
             self.retry_ps >= 1, f"{where}.retry_ps", f"{self.retry_ps} ps", "give at least 1: the others go on then"
         )

@@ -226,9 +226,12 @@ class SourceRun:
                 yield Moment(self.env, 0, ARRIVED, 0, self.first_job + job)
                 lost_at = yield from self.route(job, self.first_connection + connection, opening)
                 if lost_at is None:
+                    self.result.end_ps[job] = self.env.now
+                    break
+                if self.result.tries[job] == source.most_tries:
+                    self.result.lost_at[job] = lost_at
                     break
                 yield Moment(self.env, source.retry_ps, SERVED, 0, self.first_job + job)
-            self.result.end_ps[job] = self.env.now
 
     def route(self, job: int, connection: int, opening: bool) -> Generator[simpy.Event, Any, int | None]:
         """All steps; the step at which the job was lost, None at the end. Begins in the job's turn to arrive at step 0."""

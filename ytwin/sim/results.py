@@ -22,7 +22,7 @@ class SourceResult:
     end_ps: Integers
     """When the route was done."""
     lost_at: Integers
-    """Step at which an open job was lost."""
+    """Step at which a job was lost; of a client's request: in its last try."""
     tries: Integers
     """How often the job began its route; above 1 only for clients whose request was lost."""
     waits_ps: Integers

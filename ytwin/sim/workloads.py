@@ -117,7 +117,7 @@ class RequestResponse:
             self.think_ps,
             self.requests_per_connection,
             self.timeout_ps,
-            self.size_bytes,
+            size_bytes=self.size_bytes,
         )
 
 
@@ -138,7 +138,9 @@ class ConnectRequestResponse:
     def source(self, handshake: Sequence[Step], route: Sequence[Step]) -> Closed:
         """One job per request; the first one of a connection has both routes."""
         steps = (*(replace(step, opening=True) for step in handshake), *route)
-        return Closed(self.name, steps, self.clients, self.think_ps, self.requests, self.timeout_ps, self.size_bytes)
+        return Closed(
+            self.name, steps, self.clients, self.think_ps, self.requests, self.timeout_ps, size_bytes=self.size_bytes
+        )
 
 
 @dataclass(frozen=True, slots=True)
