@@ -1,0 +1,61 @@
+"""Quantities as people write them, with their unit, to numbers in the unit that the engines count in."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Final
+
+from ytwin.core.errors import InvalidInput, Location, Problem
+
+PS_PER_S: Final = 1_000_000_000_000
+"""Engines count time in whole picoseconds: sums are exact, so two engines that agree agree to the last digit."""
+
+UNITS: Final[dict[str, dict[str, float]]] = {
+    "time": {"ps": 1, "ns": 1e3, "us": 1e6, "ms": 1e9, "s": 1e12},  # picoseconds
+    "rate": {"/s": 1, "k/s": 1e3, "M/s": 1e6, "pps": 1, "kpps": 1e3, "Mpps": 1e6},  # per second
+    "bit rate": {"bit/s": 1, "kbit/s": 1e3, "Mbit/s": 1e6, "Gbit/s": 1e9},  # bit per second
+    "size": {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30},  # bytes
+}
+"""Dimension -> unit -> how many of the base unit (ps, 1/s, bit/s, B) it is."""
+
+_NUMBER = re.compile(r"\s*([+-]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(\S.*?)?\s*")
+
+
+def quantity(text: str | float, dimension: str, where: str = "") -> float:
+    """A number in the dimension's base unit; InvalidInput for a missing or unknown unit, for negative and endless numbers.
+
+    >>> quantity("45 Mpps", "rate")
+    45000000.0
+    """
+    units = UNITS[dimension]
+    known = f"write a number and one of {', '.join(units)}, such as `3 {next(iter(units))}`"
+    found = _NUMBER.fullmatch(str(text))
+    if found is None:
+        raise bad(where, "quantity", f"{text!r} is no {dimension}", known)
+    number, unit = float(found[1].replace("_", "")), found[2]
+    if unit is None:
+        raise bad(where, "unit", f"{text!r} has no unit", known)
+    if unit not in units:
+        raise bad(where, "unit", f"{unit!r} is no unit of {dimension}", known)
+    if not math.isfinite(number) or number < 0:
+        raise bad(
+            where, "range", f"{text!r} is not a finite number of at least 0", "write how much there is, without a sign"
+        )
+    return number * units[unit]
+
+
+def time_ps(text: str | float, where: str = "") -> int:
+    """A time such as `33 us`, in whole picoseconds."""
+    return round(quantity(text, "time", where))
+
+
+def bad(where: str, code: str, message: str, hint: str) -> InvalidInput:
+    """An error that says what, where and what to do; for the values of this room."""
+    return InvalidInput([Problem(Location(path=where), f"sim-{code}", message, hint)])
+
+
+def require(holds: bool, where: str, message: str, hint: str) -> None:
+    """Raise InvalidInput unless it holds."""
+    if not holds:
+        raise bad(where, "range", message, hint)
