@@ -198,22 +198,26 @@ class _Measurement:
             (c.target.protocol, int(p.address.rpartition(":")[2])) for c in listed for p in c.traced.paths if p.address
         }
         self.traffic.serve(self.hosts, ports)
+        again: list[_Cell] = []
         try:
             for number, cell in enumerate(listed, 1):
                 reason = why_not(cell.target.protocol)
                 if reason:
                     self.unmeasured.append(f"{cell.name}: {reason}")
-                else:
-                    await self.measure(cell)
+                elif not await self.measure(cell):
+                    again.append(cell)
                 if progress is not None:
                     progress(number, len(listed))
+            for cell in again:  # what stayed silent while a lab was young or the machine busy may answer now
+                if not await self.measure(cell):
+                    self.unmeasured += [f"{cell.name}: {backend} never answered" for backend in cell.open]
         finally:
             await self.traffic.close()
         report = (tuple(self.comparisons), tuple(self.drops), tuple(self.unmeasured))
         return PassesReport(*report, time.monotonic() - begin)
 
-    async def measure(self, cell: _Cell) -> None:
-        """Connect until every backend was met."""
+    async def measure(self, cell: _Cell) -> bool:
+        """Connect until every backend was met; whether that came about. A cell with predicted drops is measured once."""
         await self.call(cell, _PRIMER_S if cell.sticky else 0.0)  # neighbours learn of each other
         undropped = {overrun.stay.chassis: overrun for overrun in cell.drops}
         silent = 0
@@ -228,12 +232,14 @@ class _Measurement:
                 if outcome.kind != ANSWER and self.dropped(name) > before[name]:
                     self.drops.append(PredictedDrop(cell.name, name, undropped.pop(name).why, True))
             if not undropped and (not cell.open or (cell.keeps and outcome.kind == ANSWER)):
-                return
+                return True
             silent += outcome.kind != ANSWER
             if silent == _PATIENCE and not cell.drops:
                 break
-        self.unmeasured += [f"{cell.name}: {backend} never answered" for backend in cell.open]
         self.drops += [PredictedDrop(cell.name, name, o.why, False) for name, o in undropped.items()]
+        if cell.drops:
+            self.unmeasured += [f"{cell.name}: {backend} never answered" for backend in cell.open]
+        return bool(cell.drops)
 
     async def call(self, cell: _Cell, wait_s: float = 0.0) -> Outcome:
         target = cell.target
