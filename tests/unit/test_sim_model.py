@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from ytwin.core.errors import InvalidInput
+from ytwin.core.units import quantity, time_ps
 from ytwin.sim import fast, reference
 from ytwin.sim.compiled import COMPILED
 from ytwin.sim.distributions import (
@@ -37,7 +38,6 @@ from ytwin.sim.model import (
     as_network,
 )
 from ytwin.sim.streams import SourceStream, Streams, draw, draw_network
-from ytwin.sim.units import quantity, time_ps
 from ytwin.sim.workloads import (
     BulkTcp,
     ConnectRequestResponse,

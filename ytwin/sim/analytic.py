@@ -10,9 +10,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ytwin.core.units import require
 from ytwin.sim.distributions import PerByte, Service
 from ytwin.sim.model import Arrivals, Pipeline
-from ytwin.sim.units import require
 
 
 def _stable(load: float, servers: int, what: str) -> None:

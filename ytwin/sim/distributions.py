@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ytwin.sim.units import require
+from ytwin.core.units import require
 
 _MEAN = "give a finite mean above 0"
 

@@ -12,12 +12,12 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from ytwin.core.units import require
 from ytwin.sim import loop, passes, tables
 from ytwin.sim.model import Arrivals, Closed, Network, Pipeline, Source, as_source
 from ytwin.sim.results import Result, SourceResult, TableCounts
 from ytwin.sim.streams import SourceDraws, SourceStream, Streams
 from ytwin.sim.summary import StageSummary, Summary
-from ytwin.sim.units import require
 
 Integers = npt.NDArray[np.int64]
 

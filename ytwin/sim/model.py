@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from ytwin.core.units import PS_PER_S, require
 from ytwin.sim.distributions import Constant, Distribution, Exponential, Service
-from ytwin.sim.units import PS_PER_S, require
 
 INSERTED, SERVED, SWEPT, ARRIVED = 1, 2, 3, 4
 """Phases of one instant, in their order."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ytwin.sim.units import PS_PER_S
+from ytwin.core.units import PS_PER_S
 
 Integers = npt.NDArray[np.int64]
 

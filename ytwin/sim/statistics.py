@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import bdtr, stdtrit
 
-from ytwin.sim.units import require
+from ytwin.core.units import require
 
 Numbers = npt.NDArray[np.float64] | npt.NDArray[np.int64] | Sequence[float]
 

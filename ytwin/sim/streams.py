@@ -15,10 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ytwin.core.units import bad, require
 from ytwin.sim.compiled import renew
 from ytwin.sim.distributions import Constant, Distribution, Empirical, Exponential, Gamma, LogNormal, PerByte, Uniform
 from ytwin.sim.model import Network, Open, Source
-from ytwin.sim.units import bad, require
 
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ytwin.core.tables import format_table
+from ytwin.core.units import PS_PER_S, require
 from ytwin.sim.passes import BINS_PER_OCTAVE
 from ytwin.sim.results import TableCounts
-from ytwin.sim.units import PS_PER_S, require
 
 
 @dataclass(frozen=True, slots=True)

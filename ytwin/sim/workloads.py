@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from ytwin.core.units import PS_PER_S, require
 from ytwin.sim.distributions import Constant, Distribution
 from ytwin.sim.model import Closed, Open, Source, Step, poisson_gap
-from ytwin.sim.units import PS_PER_S, require
 
 IPV4_TCP_BYTES: Final = 20 + 20 + 12
 """IPv4 and TCP headers with the timestamps option, which Linux sends by default (RFC 9293, RFC 7323): MTU 1500 gives MSS 1448."""

@@ -1,4 +1,4 @@
-"""Quantities as people write them, with their unit, to numbers in the unit that the engines count in."""
+"""Quantities as people write them, with their unit, to numbers in one base unit per dimension. Time is in picoseconds."""
 
 from __future__ import annotations
 
@@ -16,8 +16,15 @@ UNITS: Final[dict[str, dict[str, float]]] = {
     "rate": {"/s": 1, "k/s": 1e3, "M/s": 1e6, "pps": 1, "kpps": 1e3, "Mpps": 1e6},  # per second
     "bit rate": {"bit/s": 1, "kbit/s": 1e3, "Mbit/s": 1e6, "Gbit/s": 1e9},  # bit per second
     "size": {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30},  # bytes
+    "frequency": {"Hz": 1, "MHz": 1e6, "GHz": 1e9},  # cycles per second
+    "count": dict.fromkeys(
+        ("cores", "threads", "ports", "entries", "connections", "rules", "tables", "passes", "hops", "instructions"),
+        1.0,
+    ),
+    "CPI": {"cycles/instruction": 1},
+    "ratio": {"times": 1, "%": 1e-2},
 }
-"""Dimension -> unit -> how many of the base unit (ps, 1/s, bit/s, B) it is."""
+"""Dimension -> unit -> how many of the base unit (ps, 1/s, bit/s, B, Hz, one) it is."""
 
 _NUMBER = re.compile(r"\s*([+-]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(\S.*?)?\s*")
 
@@ -51,8 +58,8 @@ def time_ps(text: str | float, where: str = "") -> int:
 
 
 def bad(where: str, code: str, message: str, hint: str) -> InvalidInput:
-    """An error that says what, where and what to do; for the values of this room."""
-    return InvalidInput([Problem(Location(path=where), f"sim-{code}", message, hint)])
+    """An error that says what, where and what to do."""
+    return InvalidInput([Problem(Location(path=where), code, message, hint)])
 
 
 def require(holds: bool, where: str, message: str, hint: str) -> None:
