@@ -1,0 +1,6 @@
+"""What a traced path costs and gives on given hardware under a load: throughput, latency, CPU, and which resource is the limit.
+
+Input: datapath programs, offload verdicts, hardware profiles (one per chassis), a load. `cost` turns them into work per resource and
+latency per stage; `predict` asks formulas or an engine of `sim`; `fit` finds profile numbers from measurements. Pure; chance only
+through a seed.
+"""

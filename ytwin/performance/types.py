@@ -1,0 +1,131 @@
+"""What the performance model takes and gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from frozendict import frozendict
+
+from ytwin.hardware.model import HardwareProfile
+
+Cards = frozendict[str, HardwareProfile]
+"""Chassis -> its hardware profile."""
+
+
+class Share(StrEnum):
+    """Kinds of resource. A resource is one of these on one chassis."""
+
+    PORTS = "ports"
+    PCIE = "pcie"
+    ESWITCH = "eswitch"
+    SLOW_PATH = "slow path"
+    UPCALL = "upcall threads"
+    HOST = "host stack"
+    INSERTION = "rule insertion"
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """Work that one packet asks of one resource."""
+
+    share: Share
+    chassis: str
+    service_ps: float
+    servers: int
+    """So the resource carries servers / service_ps packets per picosecond."""
+    why: str
+    """For people: "2 passes, 1 conntrack look-up"."""
+    rests_on: tuple[str, ...]
+    """Paths of the profile numbers used, e.g. "eswitch.packet_time"."""
+
+    @property
+    def name(self) -> str:
+        """e.g. "eswitch of node1"."""
+        return f"{self.share} of {self.chassis}"
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyPart:
+    """Time that an unloaded packet spends somewhere."""
+
+    stage: str
+    """e.g. "two stacks and wire", "slow path of node1", "handover at Node port of node1"."""
+    chassis: str
+    time_ps: float
+    rests_on: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PathCost:
+    """One packet of one program, on given hardware."""
+
+    demands: tuple[Demand, ...]
+    """One per resource; the same resource visited twice is one demand with the sum."""
+    latency: tuple[LatencyPart, ...]
+    offloaded: frozendict[str, bool]
+    """Chassis -> whether this packet stays out of software there."""
+
+    @property
+    def limit(self) -> Demand:
+        """The resource that carries least packets."""
+        return max(self.demands, key=lambda d: d.service_ps / d.servers)
+
+    @property
+    def packets_per_s(self) -> float:
+        """What the limit carries."""
+        return 1e12 * self.limit.servers / self.limit.service_ps
+
+    @property
+    def latency_ps(self) -> float:
+        """Unloaded, one way."""
+        return sum(part.time_ps for part in self.latency)
+
+
+class Metric(StrEnum):
+    """What is predicted, with its unit."""
+
+    BANDWIDTH = "bandwidth_gbit_per_s"
+    PACKET_RATE = "packet_rate_mpps"
+    LATENCY = "latency_us"
+    """One way: half a round trip; median."""
+    LATENCY_P99 = "latency_p99_us"
+    REQUEST_RATE = "requests_per_s"
+    INSTRUCTIONS = "instructions_per_request"
+    CPI = "cycles_per_instruction"
+    HOST_CORES = "host_cores"
+    CARD_CORES = "card_cores"
+    LOSS = "loss_ratio"
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A predicted number with what it would be at the ends of the intervals of the profile numbers it rests on."""
+
+    metric: Metric
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a path gives under a load."""
+
+    values: tuple[Value, ...]
+    limit: str
+    """Name of the resource that limits, "" where nothing does (closed loop: latency)."""
+    forward: PathCost
+    reply: PathCost | None
+    engine: str
+    """"analytic", "fast" or "reference"."""
+    seed: int | None = None
+    rests_on: tuple[str, ...] = ()
+    """Profile numbers of kind calibrated or assumed that the values depend on: "card.path (kind)"."""
+
+    def __getitem__(self, metric: Metric) -> Value:
+        """KeyError if this load does not give the metric."""
+        for value in self.values:
+            if value.metric is metric:
+                return value
+        raise KeyError(metric)
