@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import json as json_text
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import StrEnum
+from functools import wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -66,26 +69,60 @@ Down = Annotated[
 Out = Annotated[str, typer.Option("--out", "-o", metavar="FILE", help="Save the plan here, for `deploy apply FILE`.")]
 
 
-@contextmanager
-def _opened(
-    target: TargetName,
-    deployment: str,
-    db: str,
-    private_key: str,
-    certificate: str,
-    ca_cert: str,
-    lab: str,
-    file: str,
-    timeout_s: float,
-) -> Iterator[Target]:
-    from deployer.targets import TargetOptions, open_target  # noqa: PLC0415 - see above
+@dataclass(frozen=True)
+class Place:
+    """Where a command works: a target's name, and what it takes to reach it."""
 
-    options = TargetOptions(deployment, db, private_key, certificate, ca_cert, lab, file, timeout_s)
-    opened = open_target(target.value, options)
-    try:
-        yield opened
-    finally:
-        opened.close()
+    name: TargetName
+    options: dict[str, Any]
+
+    @contextmanager
+    def opened(self) -> Iterator[Target]:
+        """The target, closed afterwards. YtwinError if it cannot be reached."""
+        from deployer.targets import TargetOptions, open_target  # noqa: PLC0415 - see above
+
+        target = open_target(self.name.value, TargetOptions(**self.options))
+        try:
+            yield target
+        finally:
+            target.close()
+
+
+def _place(
+    target: TargetOption,
+    deployment: Deployment = "default",
+    db: Db = "",
+    private_key: PrivateKey = "",
+    certificate: Certificate = "",
+    ca_cert: CaCert = "",
+    lab: Lab = "",
+    file: FakeFile = "",
+    timeout_s: Timeout = 60.0,
+) -> Place:
+    """The options that every command has which works on a target."""
+    options = {"deployment": deployment, "db": db, "private_key": private_key, "certificate": certificate}
+    return Place(target, {**options, "ca_cert": ca_cert, "lab": lab, "file": file, "timeout_s": timeout_s})
+
+
+def _at_target(command: Callable[..., int]) -> Callable[..., int]:
+    """Give a command, in place of its parameter `target: Place`, the options of `_place`.
+
+    Typer reads options from a signature and knows no groups of them, so the two signatures are joined.
+    """
+    own = [p for p in signature(command, eval_str=True).parameters.values() if p.name != "target"]
+    options = list(signature(_place, eval_str=True).parameters.values())
+    names = [option.name for option in options]
+
+    @wraps(command)
+    def joined(**given: Any) -> int:
+        place = _place(**{name: given.pop(name) for name in names})
+        return command(target=place, **given)
+
+    # Annotated types, as objects: what stands in `__annotations__` is read before the signature.
+    parameters = [parameter.replace(kind=Parameter.KEYWORD_ONLY) for parameter in (*own, *options)]
+    joined.__signature__ = Signature(parameters, return_annotation=int)  # type: ignore[attr-defined]
+    joined.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return joined
 
 
 def _twin(paths: list[str], down: list[str] | None = None) -> Twin:
@@ -138,24 +175,17 @@ def _confirmed(question: str, yes: bool) -> bool:
 
 
 @app.command()
+@_at_target
 def plan(
     paths: Paths,
-    target: TargetOption,
+    target: Place,
     out: Out = "",
-    deployment: Deployment = "default",
-    db: Db = "",
-    private_key: PrivateKey = "",
-    certificate: Certificate = "",
-    ca_cert: CaCert = "",
-    lab: Lab = "",
-    file: FakeFile = "",
-    timeout: Timeout = 60.0,
     json: Json = False,
 ) -> int:
     """Show what apply would do, and save it. Exit code 1 if it would do anything."""
     from deployer import plans  # noqa: PLC0415 - see above
 
-    with _opened(target, deployment, db, private_key, certificate, ca_cert, lab, file, timeout) as opened:
+    with target.opened() as opened:
         made = _plan_for(opened, paths)
         notes = opened.notes(made.changes)
     if out:
@@ -168,20 +198,13 @@ def plan(
 
 
 @app.command()
+@_at_target
 def apply(
     paths: Annotated[
         list[str], typer.Argument(metavar="PATH...|PLAN", help="Files or folders of YAML, or a saved plan.")
     ],
-    target: TargetOption,
+    target: Place,
     yes: Yes = False,
-    deployment: Deployment = "default",
-    db: Db = "",
-    private_key: PrivateKey = "",
-    certificate: Certificate = "",
-    ca_cert: CaCert = "",
-    lab: Lab = "",
-    file: FakeFile = "",
-    timeout: Timeout = 60.0,
     json: Json = False,
 ) -> int:
     """Apply exactly a saved plan, or refuse it if what is there has moved; or plan, show, ask, and apply.
@@ -191,7 +214,7 @@ def apply(
     from deployer import plans  # noqa: PLC0415 - see above
 
     saved = _plan_file(paths)
-    with _opened(target, deployment, db, private_key, certificate, ca_cert, lab, file, timeout) as opened:
+    with target.opened() as opened:
         if saved is not None:
             done = plans.apply_saved(opened, saved)
         else:
@@ -211,17 +234,10 @@ def apply(
 
 
 @app.command()
+@_at_target
 def drift(
     paths: Paths,
-    target: TargetOption,
-    deployment: Deployment = "default",
-    db: Db = "",
-    private_key: PrivateKey = "",
-    certificate: Certificate = "",
-    ca_cert: CaCert = "",
-    lab: Lab = "",
-    file: FakeFile = "",
-    timeout: Timeout = 60.0,
+    target: Place,
     json: Json = False,
 ) -> int:
     """Compare what is there with what should be. Exit code 1 if they differ."""
@@ -229,7 +245,7 @@ def drift(
     from deployer.target import desired  # noqa: PLC0415 - see above
     from ytwin.core.plan import diff  # noqa: PLC0415 - see above
 
-    with _opened(target, deployment, db, private_key, certificate, ca_cert, lab, file, timeout) as opened:
+    with target.opened() as opened:
         goal = desired(_twin(paths), opened)
         changes = diff(goal, opened.snapshot())
         place = f"{opened.name} {opened.place}"
@@ -244,21 +260,14 @@ def drift(
 
 
 @app.command()
+@_at_target
 def destroy(
-    target: TargetOption,
+    target: Place,
     yes: Yes = False,
-    deployment: Deployment = "default",
-    db: Db = "",
-    private_key: PrivateKey = "",
-    certificate: Certificate = "",
-    ca_cert: CaCert = "",
-    lab: Lab = "",
-    file: FakeFile = "",
-    timeout: Timeout = 60.0,
     json: Json = False,
 ) -> int:
     """Remove all that the deployment owns, and nothing else."""
-    with _opened(target, deployment, db, private_key, certificate, ca_cert, lab, file, timeout) as opened:
+    with target.opened() as opened:
         place = f"{opened.name} {opened.place}"
         try:
             owned = _counts(opened)
@@ -278,20 +287,13 @@ def destroy(
 
 
 @app.command()
+@_at_target
 def status(
-    target: TargetOption,
-    deployment: Deployment = "default",
-    db: Db = "",
-    private_key: PrivateKey = "",
-    certificate: Certificate = "",
-    ca_cert: CaCert = "",
-    lab: Lab = "",
-    file: FakeFile = "",
-    timeout: Timeout = 60.0,
+    target: Place,
     json: Json = False,
 ) -> int:
     """How much of each kind the deployment has there."""
-    with _opened(target, deployment, db, private_key, certificate, ca_cert, lab, file, timeout) as opened:
+    with target.opened() as opened:
         place, owned = f"{opened.name} {opened.place}", _counts(opened)
     if json:
         output.print_json({"place": place, "deployed": bool(owned), "entries": owned})
