@@ -100,7 +100,11 @@ class Metric(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A predicted number with what it would be at the ends of the intervals of the profile numbers it rests on."""
+    """A predicted number, and how far off it may be.
+
+    From formulas: what it would be at the ends of the intervals of the profile numbers it rests on. From an engine: the interval
+    that holds the mean over replications with 95 %.
+    """
 
     metric: Metric
     value: float
@@ -122,6 +126,8 @@ class Prediction:
     seed: int | None = None
     rests_on: tuple[str, ...] = ()
     """Profile numbers of kind calibrated or assumed that the values depend on: "card.path (kind)"."""
+    utilisation: frozendict[str, float] = frozendict()
+    """Resource -> share of its servers that is busy."""
 
     def __getitem__(self, metric: Metric) -> Value:
         """KeyError if this load does not give the metric."""

@@ -31,8 +31,8 @@ def mss_bytes(mtu_bytes: int, encapsulation_bytes: int = 0, ipv6: bool = False) 
 @dataclass(frozen=True, slots=True)
 class BulkTcp:
     """Streams that always have something to send. Each keeps `window_segments` full segments under way (a fixed window: no
-    losses are expected in the
-    model; a lost segment is sent again after the retransmission time-out).
+    losses are expected in the model; a lost segment is sent again after the retransmission time-out). None: whoever knows the
+    path decides, as autotuning does.
     """
 
     name: str
@@ -40,13 +40,14 @@ class BulkTcp:
     mtu_bytes: int = 1500
     encapsulation_bytes: int = 0
     ipv6: bool = False
-    window_segments: int = 64
+    window_segments: int | None = 64
     retransmit_ps: int = PS_PER_S // 5
 
     def __post_init__(self) -> None:
         where = f"load {self.name}"
         require(self.streams >= 1, f"{where}.streams", f"{self.streams} streams", "give at least 1")
-        require(self.window_segments >= 1, f"{where}.window_segments", f"{self.window_segments}", "give at least 1")
+        window = self.window_segments
+        require(window is None or window >= 1, f"{where}.window_segments", f"{window}", "give at least 1")
         require(
             self.encapsulation_bytes >= 0,
             f"{where}.encapsulation_bytes",
@@ -67,7 +68,9 @@ class BulkTcp:
     def source(self, route: Sequence[Step]) -> Closed:
         """Every place of every window is a client that sends its next segment when the last one is acknowledged."""
         size = Constant(self.mtu_bytes - self.encapsulation_bytes)
-        clients = self.streams * self.window_segments
+        where = f"load {self.name}.window_segments"
+        require(self.window_segments is not None, where, "no window", "say how many segments a stream has under way")
+        clients = self.streams * (self.window_segments or 1)
         return Closed(self.name, tuple(route), clients, retry_ps=self.retransmit_ps, size_bytes=size)
 
 
