@@ -18,6 +18,7 @@ class Outcome(StrEnum):
     OFFLOADED = "offloaded"
     """Also the first packet."""
     FIRST_SOFTWARE = "first packet only in software"
+    """Those before the connection is established, and those that end it."""
     SOFTWARE = "software"
 
 
@@ -36,6 +37,11 @@ class Reason:
     """Logical switch or router; "" if no flow is the cause."""
     flow: LogicalFlow | None
     """The flow that asks for it; None: the datapath itself, or the card does nothing at all."""
+    outcome: Outcome = Outcome.SOFTWARE
+    """What this reason alone makes of the path on its chassis."""
+    rows: tuple[str, ...] = ()
+    """Northbound rows that make the flow exist: its `source`, or, where it has none, what makes its stage do something; see
+    `datapath.rows`. Empty where no flow is the cause, or nobody looked."""
 
     @property
     def source(self) -> str:
