@@ -1,0 +1,118 @@
+"""A page: the answer first, then sections of texts, tables and figures, and what made it (command, seed)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined, Template
+
+
+class Style(StrEnum):
+    """How a table's cell or the answer looks. Never colour alone: the text says it too."""
+
+    PLAIN = ""
+    GOOD = "good"
+    WARN = "warn"
+    BAD = "bad"
+    DIM = "dim"
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A paragraph."""
+
+    text: str
+    style: Style = Style.PLAIN
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of texts. Numbers (columns in `numeric`) stand at the right."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[object]]
+    styles: Mapping[tuple[int, int], Style] | None = None
+    """(row, column) -> style."""
+    numeric: frozenset[int] = frozenset()
+    caption: str = ""
+
+    def style(self, row: int, column: int) -> str:
+        """CSS classes of a cell."""
+        style = (self.styles or {}).get((row, column), Style.PLAIN)
+        return " ".join(filter(None, (style.value, "number" if column in self.numeric else "")))
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A plotly figure (`{"data": [...], "layout": {...}}`, see `report.plots`). `alt` says in words what it shows."""
+
+    plot: Mapping[str, Any]
+    title: str
+    alt: str
+    height_px: int = 320
+    wide: bool = False
+    """Takes the page's whole width; others stand side by side where there is room."""
+
+
+Block = Text | Table | Figure
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    title: str
+    blocks: Sequence[Block]
+    intro: str = ""
+    anchor: str = ""
+
+    @property
+    def id(self) -> str:
+        """For links."""
+        return self.anchor or "".join(c if c.isalnum() else "-" for c in self.title.lower())
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One report."""
+
+    title: str
+    answer: str
+    """The result in a sentence or two: read first, and often alone."""
+    answer_style: Style
+    sections: Sequence[Section]
+    command: str
+    """That makes this page again."""
+    seed: int | None = None
+    figures_of_merit: Sequence[tuple[str, str]] = ()
+    """(number, what it is), shown large below the answer."""
+
+    def html(self) -> str:
+        """The whole file. Figures need its script (inlined); every number of theirs should stand in a table too."""
+        figures = [block for section in self.sections for block in section.blocks if isinstance(block, Figure)]
+        return _template().render(
+            page=self,
+            figures=json.dumps([dict(figure.plot) for figure in figures], ensure_ascii=False).replace("</", "<\\/"),
+            script=_plotly() if figures else "",
+            is_text=lambda block: isinstance(block, Text),
+            is_table=lambda block: isinstance(block, Table),
+        )
+
+
+@cache
+def _template() -> Template:
+    source = files("ytwin.report").joinpath("page.html.j2").read_text(encoding="utf-8")
+    return Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True).from_string(
+        source
+    )
+
+
+@cache
+def _plotly() -> str:
+    from plotly.offline import get_plotlyjs  # noqa: PLC0415 - five megabytes that only a page with figures needs
+
+    return str(get_plotlyjs()).replace("</script", "<\\/script")

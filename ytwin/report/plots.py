@@ -1,0 +1,112 @@
+"""Plotly figures as plain dictionaries in the page's colours (`var(--c1)` is replaced by the theme's, light or dark).
+
+Bars lie: their names need no turning, so that they can be read on a telephone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+INK, SOFT, GRID, CARD = "var(--ink)", "var(--soft)", "var(--grid)", "var(--card)"
+COLOURS = tuple(f"var(--c{i})" for i in range(8))
+"""c0 is the quiet one: what others are compared with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """One series: a value per name, with an interval where it has one."""
+
+    name: str
+    values: Sequence[float | None]
+    colour: int
+    low: Sequence[float | None] | None = None
+    high: Sequence[float | None] | None = None
+    labels: Sequence[str] | None = None
+
+
+def grouped_bars(names: Sequence[str], series: Sequence[Bars], unit: str) -> dict[str, Any]:
+    """Series beside each other, first name on top; labels stand inside the bars, where intervals do not cross them."""
+    data = []
+    for one in series:
+        trace: dict[str, Any] = {
+            "type": "bar",
+            "orientation": "h",
+            "name": one.name,
+            "y": list(names),
+            "x": list(one.values),
+            "marker": {"color": COLOURS[one.colour % len(COLOURS)]},
+            "hovertemplate": f"{one.name}: %{{x:.5g}} {unit}<extra>%{{y}}</extra>",
+        }
+        if one.labels is not None:
+            colour = "var(--on0)" if one.colour == 0 else "var(--on1)"
+            trace |= {
+                "text": list(one.labels),
+                "textposition": "inside",
+                "insidetextanchor": "start",
+                "insidetextfont": {"color": colour},
+                "outsidetextfont": {"color": INK},
+                "textangle": 0,
+            }
+        if one.low is not None and one.high is not None:
+            trace["error_x"] = _interval(one.values, one.low, one.high)
+        data.append(trace)
+    figure: dict[str, Any] = {"data": data, "layout": layout(unit)}
+    figure["layout"] |= {"barmode": "group", "bargap": 0.25, "bargroupgap": 0.06}
+    figure["layout"]["yaxis"] |= {"autorange": "reversed"}
+    return figure
+
+
+def _interval(
+    values: Sequence[float | None], low: Sequence[float | None], high: Sequence[float | None]
+) -> dict[str, Any]:
+    def beyond(ends: Sequence[float | None], sign: int) -> list[float | None]:
+        pairs = zip(values, ends, strict=True)
+        return [None if v is None or e is None else max(0.0, sign * (e - v)) for v, e in pairs]
+
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": beyond(high, 1),
+        "arrayminus": beyond(low, -1),
+        "color": INK,
+        "thickness": 1.4,
+        "width": 3,
+    }
+
+
+def stacked_bars(names: Sequence[str], parts: Mapping[str, Sequence[float]], unit: str) -> dict[str, Any]:
+    """Parts of a whole one after another, the same order and colour in every bar; a part that is nowhere is left out."""
+    data = [
+        {
+            "type": "bar",
+            "orientation": "h",
+            "name": part,
+            "y": list(names),
+            "x": list(values),
+            "marker": {"color": COLOURS[i % len(COLOURS)], "line": {"color": CARD, "width": 1}},
+            "hovertemplate": f"{part}: %{{x:.4g}} {unit}<extra>%{{y}}</extra>",
+        }
+        for i, (part, values) in enumerate((p, v) for p, v in parts.items() if any(v))
+    ]
+    figure: dict[str, Any] = {"data": data, "layout": layout(unit)}
+    figure["layout"] |= {"barmode": "stack", "bargap": 0.35}
+    figure["layout"]["yaxis"] |= {"autorange": "reversed"}
+    figure["layout"]["legend"] |= {"traceorder": "normal"}
+    return figure
+
+
+def layout(unit: str) -> dict[str, Any]:
+    """Transparent, legend above, axis title with the unit; margins grow with the names."""
+    axis = {"gridcolor": GRID, "zerolinecolor": GRID, "linecolor": GRID, "automargin": True, "fixedrange": True}
+    return {
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"color": INK, "size": 12, "family": "system-ui, 'DejaVu Sans', sans-serif"},
+        "margin": {"l": 8, "r": 14, "t": 8, "b": 36},
+        "legend": {"orientation": "h", "x": 0, "y": 1.02, "xanchor": "left", "yanchor": "bottom", "font": {"size": 12}},
+        "xaxis": {**axis, "title": {"text": unit, "font": {"color": SOFT, "size": 12}}, "rangemode": "tozero"},
+        "yaxis": {**axis, "ticklabelstandoff": 4},
+        "hoverlabel": {"bgcolor": CARD, "bordercolor": GRID, "font": {"color": INK}},
+    }
