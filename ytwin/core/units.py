@@ -18,7 +18,10 @@ UNITS: Final[dict[str, dict[str, float]]] = {
     "size": {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30},  # bytes
     "frequency": {"Hz": 1, "MHz": 1e6, "GHz": 1e9},  # cycles per second
     "count": dict.fromkeys(
-        ("cores", "threads", "ports", "entries", "connections", "rules", "tables", "passes", "hops", "instructions"),
+        (
+            *("cores", "threads", "ports", "packets", "entries", "connections", "rules", "tables", "passes", "hops"),
+            "instructions",
+        ),
         1.0,
     ),
     "CPI": {"cycles/instruction": 1},
@@ -44,6 +47,8 @@ def quantity(text: str | float, dimension: str, where: str = "") -> float:
     if unit is None:
         raise bad(where, "unit", f"{text!r} has no unit", known)
     if unit not in units:
+        if others := [name for name, known_units in UNITS.items() if unit in known_units]:
+            raise bad(where, "dimension", f"{text!r} is a {others[0]}, not a {dimension}", known)
         raise bad(where, "unit", f"{unit!r} is no unit of {dimension}", known)
     if not math.isfinite(number) or number < 0:
         raise bad(

@@ -6,6 +6,7 @@ part that the hardware does not have.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Literal
 
@@ -50,26 +51,45 @@ class Quantity(Part):
         return self.text
 
 
-def _of(dimension: str) -> object:
-    """Marks a field with the dimension that its unit must have; the codec reads the mark."""
-    assert dimension in UNITS
-    return dimension
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What a field's number must be: its dimension, which units make sense (none named: all), whether 0 does."""
+
+    dimension: str
+    units: tuple[str, ...] = ()
+    positive: bool = False
+    """A rate of 0 would be waited for without end."""
+
+
+def _of(dimension: str, *units: str, positive: bool = False) -> Mark:
+    """Marks a field with what its number must be; the codec reads the mark."""
+    assert set(units) <= set(UNITS[dimension])
+    return Mark(dimension, units, positive)
 
 
 Time = Annotated[Quantity, _of("time")]
-Rate = Annotated[Quantity, _of("rate")]
-BitRate = Annotated[Quantity, _of("bit rate")]
+Duration = Annotated[Quantity, _of("time", positive=True)]
+Rate = Annotated[Quantity, _of("rate", positive=True)]
+BitRate = Annotated[Quantity, _of("bit rate", positive=True)]
 Size = Annotated[Quantity, _of("size")]
-Count = Annotated[Quantity, _of("count")]
-Frequency = Annotated[Quantity, _of("frequency")]
-Cpi = Annotated[Quantity, _of("CPI")]
+Frequency = Annotated[Quantity, _of("frequency", positive=True)]
+Cpi = Annotated[Quantity, _of("CPI", positive=True)]
 Ratio = Annotated[Quantity, _of("ratio")]
+PortCount = Annotated[Quantity, _of("count", "ports", positive=True)]
+Packets = Annotated[Quantity, _of("count", "packets", positive=True)]
+Entries = Annotated[Quantity, _of("count", "entries")]
+Connections = Annotated[Quantity, _of("count", "connections")]
+Rules = Annotated[Quantity, _of("count", "rules")]
+Cores = Annotated[Quantity, _of("count", "cores", positive=True)]
+Threads = Annotated[Quantity, _of("count", "threads", positive=True)]
+Hops = Annotated[Quantity, _of("count", "hops")]
+Instructions = Annotated[Quantity, _of("count", "instructions")]
 
 
 class Ports(Part):
     """The card's network ports together; flows are spread over them, one flow uses one."""
 
-    count: Count
+    count: PortCount
     rate: BitRate
     """Of one port, on the wire: a packet takes (frame + 24 B) * 8 / rate, with preamble, check sequence and gap."""
 
@@ -82,14 +102,14 @@ class Pcie(Part):
 class Crowding(Part):
     """With so many entries in the tables a pass takes `slowdown` times as long; between points it is interpolated linearly."""
 
-    entries: Count
+    entries: Entries
     slowdown: Ratio
 
 
 class ESwitch(Part):
     """The card's match-action hardware: one pipeline for all packets, and tables in front of the slow path."""
 
-    packet_time: Time
+    packet_time: Duration
     """The card's time per packet of one pass (1 / packet rate), all ports together."""
     pass_time: Time
     """The card's time per further pass (recirculation, conntrack table): limits the packet rate."""
@@ -97,13 +117,13 @@ class ESwitch(Part):
     """From port to port or host, unloaded, without passes."""
     pass_latency: Time
     """Added by each pass."""
-    queue: Count
+    queue: Packets
     """Packets that can wait for it; more are lost."""
     crowding: tuple[Crowding, ...] = ()
-    flow_table: Count
-    conntrack_table: Count
+    flow_table: Entries
+    conntrack_table: Connections
     """Connections."""
-    rules_per_connection: Count
+    rules_per_connection: Rules
     insertion_rate: Rate
     """Rules per second, one queue."""
     deletion_rate: Rate
@@ -117,7 +137,7 @@ class SlowPath(Part):
 
     runs_on: Literal["host", "card"]
     datapath: Literal["system", "netdev"]
-    cores: Count
+    cores: Cores
     packet_time: Time
     """Receiving and sending the packet once (driver, virtual device): per visit."""
     pass_time: Time
@@ -130,23 +150,23 @@ class SlowPath(Part):
     """dp_hash over the packet."""
     handover_latency: Time
     """Latency, not work: interrupt, softirq and wake-up wherever the packet is handed from one context to the next."""
-    workload_handovers: Count
+    workload_handovers: Hops
     """Handovers at the port of a workload (veth or VF representor)."""
-    node_handovers: Count
+    node_handovers: Hops
     """Handovers at the node's own port: the host's stack, then the internal port."""
-    queue: Count
+    queue: Packets
     upcall_time: Time
     """First packet: out of the datapath, through the classifier, to the decision. On a core of `upcall_threads`."""
     install_time: Time
     """Putting the flow into the datapath, per flow."""
-    upcall_threads: Count
-    flow_limit: Count
-    conntrack_limit: Count
+    upcall_threads: Threads
+    flow_limit: Entries
+    conntrack_limit: Connections
     conntrack_setup_rate: Rate
     """New connections per second, one core."""
     idle: Time
     """OVS's max-idle."""
-    pass_instructions: Count
+    pass_instructions: Instructions
     """CPU instructions per pass."""
     cpi: Cpi
 
@@ -160,15 +180,15 @@ class Host(Part):
     """One stream: bound to one core's copying."""
     packet_rate: Rate
     """Small packets per second that a generator sends and a sink takes."""
-    latency: Time
+    latency: Duration
     """Application to application, one way, two stacks, two cards and a wire; without OVS."""
     latency_scv: Ratio
     """Squared coefficient of variation of the stack's part: what makes the tail."""
-    request_instructions: Count
+    request_instructions: Instructions
     """Both directions of a request, at one end."""
     request_cpi: Cpi
     frequency: Frequency
-    cores: Count
+    cores: Cores
 
 
 class ServiceProxy(Part):
@@ -208,6 +228,8 @@ class Condition(Part):
     """Of the port of entry or exit, e.g. "Node"."""
     address_family: Literal[4, 6] | None = None
     passes_over: Annotated[int, Field(ge=0)] | None = None
+    phase: Literal["", "first", "established", "close"] = ""
+    """When in the connection's life; "": whenever."""
     always: bool = False
     """Holds for every program (a card that offloads nothing)."""
 
@@ -218,7 +240,8 @@ class OffloadRule(Part):
     code: str
     """Machine-readable, e.g. "dp-hash-group"."""
     effect: Literal["first-packet", "software"]
-    """first-packet: only what the rule meets stays in software; software: the whole connection does."""
+    """first-packet: only the packets that meet the rule stay in software, so that a rule that established packets meet keeps the
+    connection there all the same; software: the whole connection does, whichever of its packets meets the rule."""
     when: Condition
     text: str
     """One sentence for people."""
@@ -231,11 +254,12 @@ class HardwareProfile(Part):
     """Everything the performance model knows of one kind of node."""
 
     name: str
-    description: str
+    """Of the document's metadata."""
+    description: str = ""
     card: Literal["none", "SmartNIC", "DPU"]
     driver: str
     models: tuple[str, ...] = ()
-    """Values of NetworkCard.spec.model that mean this profile."""
+    """Values of NetworkCard.spec.model that mean this profile; "" stands for a card that names none."""
     ports: Ports
     pcie: Pcie
     eswitch: ESwitch | None = None

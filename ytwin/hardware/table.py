@@ -1,0 +1,98 @@
+"""A profile as a person reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ytwin.core.tables import format_table
+from ytwin.hardware.model import HardwareProfile, Quantity
+from ytwin.hardware.values import base_unit, in_unit, numbers
+
+HEADER = ("path", "value", "kind", "interval", "conditions", "source")
+_DIGITS = 5
+"""Of a number that was computed; one that a person wrote is shown as written."""
+
+
+def shown(number: Quantity) -> str:
+    """Its text; with at most five digits where there are many."""
+    amount, unit = number.text.rsplit(maxsplit=1) if " " in number.text else (number.text, "")
+    return number.text if len(amount) <= _DIGITS + 3 else f"{float(amount.replace('_', '')):.{_DIGITS}g} {unit}"
+
+
+def interval(number: Quantity) -> str:
+    """`a to b`, or nothing where nothing is known."""
+    if number.low == number.high:
+        return ""
+    unit = number.text.split()[-1]
+    ends = (in_unit(end, number.dimension, unit) for end in (number.low, number.high))
+    return " to ".join(f"{float(end.split()[0]):.{_DIGITS}g} {end.split()[-1]}" for end in ends)
+
+
+def rows(profile: HardwareProfile) -> list[tuple[str, ...]]:
+    """One row per number, as `HEADER` says."""
+    return [
+        (path, shown(number), number.kind.value, interval(number), number.conditions, number.source)
+        for path, number in numbers(profile).items()
+    ]
+
+
+def head(profile: HardwareProfile) -> str:
+    """What kind of node it is, in words."""
+    eswitch = "offloads to its eSwitch" if profile.eswitch is not None else "offloads nothing"
+    slow = profile.slow_path
+    lines = [
+        f"{profile.name}: card {profile.card}, driver {profile.driver}, {eswitch}; "
+        f"software path: {slow.datapath} datapath on the {slow.runs_on}'s cores",
+        *([profile.description] if profile.description else []),
+        *([f"kube-proxy: {profile.service_proxy.mode}"] if profile.service_proxy is not None else []),
+    ]
+    if models := [model or "(a card that names no model)" for model in profile.models]:
+        lines.append(f"models: {', '.join(models)}")
+    return "\n".join(lines)
+
+
+def render(profile: HardwareProfile) -> str:
+    """The whole profile: head, numbers, offload rules."""
+    text = f"{head(profile)}\n\n{format_table(HEADER, rows(profile))}"
+    if profile.offload:
+        rules = [(r.code, r.effect, r.kind.value, r.text, r.source, r.remedy) for r in profile.offload]
+        text += f"\n\n{format_table(('rule', 'effect', 'kind', 'what', 'source', 'remedy'), rules)}"
+    return text
+
+
+def kinds(profile: HardwareProfile) -> Mapping[str, int]:
+    """How many numbers of each kind."""
+    counts: dict[str, int] = {}
+    for number in numbers(profile).values():
+        counts[number.kind.value] = counts.get(number.kind.value, 0) + 1
+    return counts
+
+
+def to_json(profile: HardwareProfile) -> dict[str, Any]:
+    """For `--json`: every number as text and in the base unit of its dimension."""
+    return {
+        "name": profile.name,
+        "description": profile.description,
+        "card": profile.card,
+        "driver": profile.driver,
+        "models": list(profile.models),
+        "offloads": profile.eswitch is not None,
+        "slowPath": {"runsOn": profile.slow_path.runs_on, "datapath": profile.slow_path.datapath},
+        "serviceProxy": profile.service_proxy.mode if profile.service_proxy is not None else None,
+        "numbers": {path: _number_to_json(number) for path, number in numbers(profile).items()},
+        "offload": [rule.model_dump(mode="json", by_alias=True) for rule in profile.offload],
+    }
+
+
+def _number_to_json(number: Quantity) -> dict[str, Any]:
+    return {
+        "text": number.text,
+        "value": number.value,
+        "unit": base_unit(number.dimension),
+        "low": number.low,
+        "high": number.high,
+        "kind": number.kind.value,
+        "source": number.source,
+        "conditions": number.conditions,
+    }
