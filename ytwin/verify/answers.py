@@ -50,7 +50,17 @@ _Kept = tuple[Answer, Host, str]
 class Answers:
     """Asks a Tracer. With `share`, one trace serves all questions of one kind."""
 
-    def __init__(self, world: World, limits: Mapping[str, Limit], share: bool = True) -> None:
+    nearness_matters = False
+    """Whether a path to the next chassis is another than one on the client's own, where both deliver alike."""
+
+    def __init__(
+        self,
+        world: World,
+        limits: Mapping[str, Limit],
+        share: bool = True,
+        unlike: Mapping[str, Hashable] | None = None,
+    ) -> None:
+        """`unlike` by chassis: what else tells chassis apart for the asker; clients on unlike chassis share nothing."""
         self.vpc_of = {host.name: host.vpc for host in world.hosts}
         self._chassis_of = {host.name: host.chassis for host in world.hosts}
         self._limits = limits
@@ -58,7 +68,7 @@ class Answers:
         self._program = _Watched(world.southbound)
         self._program.visited = set()
         self._tracer.program = self._program
-        self._likeness = Likeness(world, limits) if share else None
+        self._likeness = Likeness(world, limits, unlike or {}) if share else None
         self._numbers: dict[Hashable, int] = {}
         self._classes: dict[Host, int] = {}
         self._routes: dict[tuple[int, str], tuple[int, str] | None] = {}
@@ -72,12 +82,16 @@ class Answers:
 
     def ask(self, client: Host, address: str, port: int, protocol: str) -> Answer:
         """The client calls the address."""
+        return _told(self._kept_for(client, address, port, protocol), client, address)
+
+    def _kept_for(self, client: Host, address: str, port: int, protocol: str) -> _Kept:
+        """The answer that serves for this question, traced now if there is none."""
         likeness = self._likeness
         if likeness is None or self._tracer.fabric.owns(client, ip_int(address)):
-            return self._trace(client, address, port, protocol)
+            return self._trace(client, address, port, protocol), client, address
         route = self._route(likeness, client, address)
         if route is None:  # decided by the host alone, in no time, and said in its name
-            return self._trace(client, address, port, protocol)
+            return self._trace(client, address, port, protocol), client, address
         who = (self._class(likeness, client), route, port, protocol)
         anywhere = (*who, address, client in self._related_to(likeness, address) and client.name)
         exact = (*anywhere, self._beside(likeness, client, address))
@@ -97,7 +111,7 @@ class Answers:
                 seen = _seen(likeness, places, client, None)
             assert seen is not None
             self._kept.setdefault(key, {}).setdefault(places, {})[seen] = kept
-        return _told(kept, client, address)
+        return kept
 
     def _find(self, likeness: Likeness, key: Hashable, client: Host, address: str | None) -> _Kept | None:
         """The answer of a walk that would go through the same datapaths in the same way; they decide, so they are compared."""
@@ -143,9 +157,10 @@ class Answers:
 
     def _trace(self, client: Host, address: str, port: int, protocol: str) -> Answer:
         self.traced += 1
-        traced = self._tracer.converse(client, address, port, protocol)
+        traced = self._converse(client, address, port, protocol)
         judged = limited(traced, self._limits)
-        self._plain = judged.verdict is Verdict.DELIVERED and self._is_plain(client, traced)
+        well = judged.verdict is Verdict.DELIVERED and not self.nearness_matters
+        self._plain = well and self._is_plain(client, traced)
         results = tuple(
             BackendResult(
                 name=path.backend,
@@ -158,6 +173,9 @@ class Answers:
         )
         receivers = tuple(path.forward.receiver for path in judged.paths)
         return Answer(judged.verdict, said(judged), results, receivers, tuple(overruns(traced, self._limits)))
+
+    def _converse(self, client: Host, address: str, port: int, protocol: str) -> Conversation:
+        return self._tracer.converse(client, address, port, protocol)
 
     def _is_plain(self, client: Host, conversation: Conversation) -> bool:
         """Whether it makes no difference which backends are beside the client, as far as the walks show.

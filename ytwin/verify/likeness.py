@@ -15,6 +15,8 @@ from dataclasses import replace
 from functools import cached_property
 from ipaddress import IPv6Address, ip_address, ip_network
 
+from frozendict import frozendict
+
 from ytwin.datapath import Limit
 from ytwin.logical.addresses import ip_int
 from ytwin.logical.southbound import DatapathId, LogicalFlow
@@ -71,10 +73,12 @@ class _Named:
 
 
 class Likeness:
-    """What a World's flows can tell apart. `limits` by chassis, as in `check`."""
+    """What a World's flows can tell apart. `limits` by chassis, as in `check`; `unlike`: what else tells chassis apart."""
 
-    def __init__(self, world: World, limits: Mapping[str, Limit]) -> None:
-        self._world, self._limits = world, limits
+    def __init__(
+        self, world: World, limits: Mapping[str, Limit], unlike: Mapping[str, Hashable] = frozendict()
+    ) -> None:
+        self._world, self._limits, self._unlike = world, limits, unlike
         self._named: dict[DatapathId, _Named] = defaultdict(_Named)
         self._owners: dict[int, list[Host]] = defaultdict(list)
         for host in world.hosts:
@@ -185,7 +189,7 @@ class Likeness:
         living, userspace = host.chassis in self._world.chassis, host.chassis in self._world.userspace
         return (
             (host.vpc, host.subnet, lengths, host.routes, sights, sets, groups, floods, beside),
-            (living, userspace, self._limits.get(host.chassis)),
+            (living, userspace, self._limits.get(host.chassis), self._unlike.get(host.chassis)),
             (_blank(repr(plain), own), tuple(h.name for h in self._anchors if h.chassis == host.chassis)),
         )
 
