@@ -8,7 +8,7 @@ field, masked       a flow that was compared with the packet looks at this field
                     "ct_label" also stands for its parts, "ct_label.natted"
 phase, protocols    of the program
 addressFamily       of the address that the client calls
-portKind            of the port where the packet enters or leaves the chassis
+portKind, portSide  of the port where the packet enters or leaves the chassis
 passesOver          the visit has more passes than that
 always              of everything
 
@@ -25,7 +25,7 @@ from typing import Final
 
 from frozendict import frozendict
 
-from ytwin.core.errors import YtwinError
+from ytwin.core.errors import InvalidInput, Location, Problem, YtwinError
 from ytwin.datapath.offload_types import OffloadVerdict, Outcome, Reason
 from ytwin.datapath.program import Direction, Examined, Op, Operation, Phase, Program, Visit
 from ytwin.datapath.rows import Rows
@@ -34,6 +34,7 @@ from ytwin.hardware.model import Condition, HardwareProfile, OffloadRule
 _ORDER: Final = {outcome: rank for rank, outcome in enumerate(Outcome)}
 _PHASES: Final = {phase: rank for rank, phase in enumerate(Phase)}
 _PHASE_NAMES: Final = {"first": Phase.FIRST, "established": Phase.ESTABLISHED, "close": Phase.CLOSE}
+_OPERATIONS: Final = tuple(op.value for op in Op)
 _Path = tuple[str, str, str, str, Direction]
 _Witness = Operation | Examined | None
 
@@ -49,11 +50,29 @@ def judge_offload(
     """One verdict per path and direction, sorted by client, destination, backend; `cards` has every visited chassis's profile.
 
     With `rows`, reasons name the Northbound rows behind flows that name none themselves. YtwinError: a chassis without profile.
+    InvalidInput: a rule that no packet could meet, or every packet without saying so.
     """
+    for profile in {id(profile): profile for profile in cards.values()}.values():
+        _check(profile)
     paths: dict[_Path, list[Program]] = defaultdict(list)
     for program in programs:
         paths[program.client, program.destination, program.backend, program.protocol, program.direction].append(program)
     return tuple(_verdict(path, paths[path], cards, rows) for path in sorted(paths, key=_path_key))
+
+
+def _check(profile: HardwareProfile) -> None:
+    """A misspelt operation would make a card better than it is, an empty condition worse."""
+    problems = []
+    for index, rule in enumerate(profile.offload):
+        where = Location(profile.name, path=f"spec.offload[{index}].when")
+        if rule.when.operation and rule.when.operation not in _OPERATIONS:
+            known = f"write one of {', '.join(_OPERATIONS)}"
+            problems.append(Problem(where, "unknown-operation", f"{rule.when.operation!r} is no operation", known))
+        if rule.when == Condition():
+            what = "say what the rule looks for, or `always: true`"
+            problems.append(Problem(where, "empty-condition", f"the rule {rule.code} asks for nothing", what))
+    if problems:
+        raise InvalidInput(problems)
 
 
 def _path_key(path: _Path) -> tuple[object, ...]:
@@ -160,15 +179,18 @@ def _meets(when: Condition, program: Program, visit: Visit) -> Iterator[_Witness
 
 
 def _visit_meets(when: Condition, program: Program, visit: Visit) -> bool:
-    if when == Condition():  # asks for nothing: a mistake, not a rule for everything
-        return False
     return (
         (not when.phase or program.phase is _PHASE_NAMES[when.phase])
         and (not when.protocols or program.protocol in {p.lower() for p in when.protocols})
         and (when.address_family is None or when.address_family == _family(program.destination))
-        and (not when.port_kind or when.port_kind in (visit.entry_kind, visit.exit_kind))
+        and (not when.port_kind or when.port_kind in _port_kinds(when, visit))
         and (when.passes_over is None or len(visit.passes) > when.passes_over)
     )
+
+
+def _port_kinds(when: Condition, visit: Visit) -> tuple[str, ...]:
+    entry = (visit.entry_kind,) if when.port_side != "exit" else ()
+    return entry + ((visit.exit_kind,) if when.port_side != "entry" else ())
 
 
 def _is_operation(when: Condition, operation: Operation) -> bool:
@@ -198,7 +220,7 @@ def _what(when: Condition, program: Program, visit: Visit, witness: _Witness) ->
     if isinstance(witness, Examined):
         return f"{'masked ' if witness.masked else ''}match on {witness.field}"
     if when.port_kind:
-        way = "enters" if visit.entry_kind == when.port_kind else "leaves"
+        way = "enters" if visit.entry_kind == when.port_kind and when.port_side != "exit" else "leaves"
         return f"{way} at a port of kind {when.port_kind}"
     if when.passes_over is not None:
         return f"{len(visit.passes)} passes, more than {when.passes_over}"

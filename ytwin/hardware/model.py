@@ -226,6 +226,8 @@ class Condition(Part):
     protocols: tuple[str, ...] = ()
     port_kind: str = ""
     """Of the port of entry or exit, e.g. "Node"."""
+    port_side: Literal["", "entry", "exit"] = ""
+    """With `port_kind`: which of the two; "": either."""
     address_family: Literal[4, 6] | None = None
     passes_over: Annotated[int, Field(ge=0)] | None = None
     phase: Literal["", "first", "established", "close"] = ""
