@@ -1,0 +1,171 @@
+"""Numbers with units in a study: values of parameters, metrics by their names, conditions on them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from ytwin.core.units import UNITS
+
+_AMOUNT = re.compile(r"\s*([+-]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(\S.*?)?\s*")
+
+SUFFIXES: Final = {
+    "_gbit_per_s": ("bit rate", "Gbit/s"),
+    "_mpps": ("rate", "Mpps"),
+    "_per_s": ("rate", "/s"),
+    "_ps": ("time", "ps"),
+    "_us": ("time", "us"),
+    "_ms": ("time", "ms"),
+    "_s": ("time", "s"),
+    "_ratio": ("ratio", "times"),
+    "_bytes": ("size", "B"),
+}
+"""End of a metric's name -> dimension and unit of its numbers. A name with none of them is a plain count."""
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """A number in the base unit of its dimension; "" for a plain number."""
+
+    value: float
+    dimension: str
+
+    def __str__(self) -> str:
+        return str(written(self.value, self.dimension))
+
+
+def amount(value: object) -> Amount | None:
+    """A number, or a text such as `1.5 kpps`; None if it is neither (the name of a card, true)."""
+    if isinstance(value, bool) or value is None:
+        return None
+    if isinstance(value, int | float):
+        return Amount(float(value), "")
+    found = _AMOUNT.fullmatch(str(value))
+    if found is None:
+        return None
+    number = float(found[1].replace("_", ""))
+    if found[2] is None:
+        return Amount(number, "")
+    for dimension, units in UNITS.items():
+        if found[2] in units:
+            return Amount(number * units[found[2]], dimension)
+    return None
+
+
+def written(value: float, dimension: str) -> str | int | float:
+    """A base value as a person would write it: in the unit in which it is 1 to 1000, where there is one."""
+    if not dimension:
+        return int(value) if value == int(value) and abs(value) < 1e15 else value
+    units = UNITS[dimension]
+    if dimension in ("count", "CPI", "ratio", "size", "frequency"):
+        unit = next(iter(units))
+    else:
+        fitting = [name for name, factor in units.items() if factor <= abs(value) < 1000 * factor]
+        unit = fitting[-1] if fitting else max(units, key=lambda name: units[name] if units[name] <= value else 0)
+        if unit not in fitting and abs(value) < min(units.values()):
+            unit = next(iter(units))
+    return f"{value / units[unit]:.12g} {unit}"
+
+
+def ladder(
+    start: object, end: object, steps: int, log: bool, may_be_equal: bool = False
+) -> tuple[str | int | float, ...]:
+    """`steps` values from start to end, evenly or by equal factors, in the unit of people. ValueError says what is wrong."""
+    low, high = amount(start), amount(end)
+    for text, found in ((start, low), (end, high)):
+        if found is None:
+            raise ValueError(f"{text!r} is no number with a known unit")
+    assert low is not None
+    assert high is not None
+    if low.dimension != high.dimension:
+        raise ValueError(f"{start!r} and {end!r} are not of one dimension")
+    if high.value < low.value or (high.value == low.value and not may_be_equal):
+        raise ValueError(f"{start!r} is not below {end!r}")
+    if log and low.value <= 0:
+        raise ValueError(f"{start!r} is not above 0, which a logarithmic range needs")
+    parts = [step / (steps - 1) for step in range(steps)]
+    if log:
+        values = [low.value * (high.value / low.value) ** part for part in parts]
+    else:
+        values = [low.value + (high.value - low.value) * part for part in parts]
+    values[-1] = high.value
+    return tuple(written(float(f"{value:.12g}"), low.dimension) for value in values)
+
+
+def unit_of(metric: str) -> tuple[str, str]:
+    """Dimension and unit of a metric's numbers, by the end of its name; ("", "") for a plain number."""
+    for suffix, unit in SUFFIXES.items():
+        if metric.endswith(suffix):
+            return unit
+    return "", ""
+
+
+def short(metric: str) -> str:
+    """The name without its unit: `latency_p99_us` is `latency_p99`."""
+    for suffix in SUFFIXES:
+        if metric.endswith(suffix):
+            return metric.removesuffix(suffix)
+    return metric
+
+
+def named(wanted: str, known: tuple[str, ...]) -> str:
+    """The metric that a person means: its whole name, or the one without unit. KeyError if it is none of them."""
+    for metric in known:
+        if wanted in (metric, short(metric)):
+            return metric
+    raise KeyError(wanted)
+
+
+def shown(value: float, metric: str) -> str:
+    """A metric's number with four digits and its unit."""
+    if metric.endswith("_ratio"):
+        return f"{100 * value:.4g} %"
+    text = f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
+    unit = unit_of(metric)[1]
+    return f"{text} {unit}" if unit else text
+
+
+_CONDITION = re.compile(r"\s*([A-Za-z][\w.]*)\s*(<=|>=|<|>)\s*(\S.*?)\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """`metric operator bound`."""
+
+    metric: str
+    operator: str
+    bound: Amount
+    text: str
+
+    def holds(self, metrics: dict[str, float]) -> bool:
+        """KeyError if the metric is not there."""
+        metric = named(self.metric, tuple(metrics))
+        dimension, unit = unit_of(metric)
+        value = metrics[metric] * (UNITS[dimension][unit] if dimension else 1.0)
+        if self.bound.dimension and self.bound.dimension != (dimension or "count"):
+            raise ValueError(
+                f"{self.text!r}: {metric} is a {dimension or 'plain number'}, not a {self.bound.dimension}"
+            )
+        bound = self.bound.value
+        match self.operator:
+            case "<":
+                return value < bound
+            case "<=":
+                return value <= bound
+            case ">":
+                return value > bound
+            case _:
+                return value >= bound
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def condition(text: str) -> Condition:
+    """`latency_p99 < 1 ms` as a value. ValueError says what is wrong."""
+    found = _CONDITION.fullmatch(text)
+    bound = amount(found[3]) if found else None
+    if found is None or bound is None:
+        raise ValueError(f"{text!r} is no condition; write metric, one of < <= > >=, and a number with its unit")
+    return Condition(found[1], found[2], bound, text)

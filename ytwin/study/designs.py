@@ -1,0 +1,144 @@
+"""Which combinations of parameter values a study runs: a grid, points by chance, or a Sobol sequence. Only this module draws."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import ndtri
+from scipy.stats import qmc
+
+from ytwin.resources.yamltree import Path
+from ytwin.sim.streams import Streams
+from ytwin.study.amounts import amount, ladder, written
+from ytwin.study.model import Distribution, Parameter, Scalar, StudySpec
+
+MAX_POINTS = 1_000_000
+"""Of a grid: more is a mistake in writing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One combination."""
+
+    values: tuple[tuple[str, Scalar], ...]
+    """(label of the parameter, value), in the order of the study."""
+    settings: tuple[tuple[str, Scalar], ...]
+    """(path, value): what is changed."""
+
+    def __getitem__(self, label: str) -> Scalar:
+        """KeyError if there is no such parameter."""
+        for name, value in self.values:
+            if name == label:
+                return value
+        raise KeyError(label)
+
+    @property
+    def text(self) -> str:
+        """For people."""
+        return ", ".join(f"{name} {value}" for name, value in self.values) or "as it is"
+
+
+def levels(parameter: Parameter) -> tuple[Scalar, ...]:
+    """Its values, or the labels of its choices; () for a distribution."""
+    if parameter.values is not None:
+        return parameter.values
+    if parameter.choices is not None:
+        return tuple(parameter.choices)
+    if parameter.range is not None:
+        return ladder(parameter.range.start, parameter.range.end, parameter.range.steps, log=False)
+    if parameter.log_range is not None:
+        return ladder(parameter.log_range.start, parameter.log_range.end, parameter.log_range.steps, log=True)
+    return ()
+
+
+def problems_of_design(spec: StudySpec) -> Iterator[tuple[Path, str, str]]:
+    """(place in the spec, what is wrong, what to do) of parameters that do not go with the design."""
+    if spec.design.kind == "grid":
+        for index, parameter in enumerate(spec.parameters):
+            if parameter.distribution is not None:
+                hint = "write values, range or logRange, or design: {kind: sobol, points: 64}"
+                yield ("parameters", index, "distribution"), "a grid has no use for a distribution", hint
+        size = math.prod(len(levels(p)) or 1 for p in spec.parameters)
+        if size > MAX_POINTS:
+            yield ("parameters",), f"the grid has {size} points", f"stay below {MAX_POINTS}, or draw some of them"
+    elif not spec.parameters:
+        yield ("design",), "nothing to draw: there are no parameters", "add parameters, or use a grid"
+    if (
+        spec.engine == "analytic"
+        and not spec.draws
+        and spec.replications is not None
+        and spec.replications.at_least > 1
+    ):
+        yield ("replications",), "formulas give the same every time", "use an engine, or uncertainty: drawn"
+
+
+def variants(spec: StudySpec) -> tuple[Variant, ...]:
+    """All combinations, in a fixed order; a study without parameters has one."""
+    if spec.design.kind == "grid":
+        return tuple(_variant(spec, values) for values in product(*map(levels, spec.parameters)))
+    count, dimensions = spec.design.points or 1, len(spec.parameters)
+    generator = Streams(spec.seed).generator("study/design")
+    if spec.design.kind == "sobol":
+        # A power of two at least is drawn, so that the sequence keeps its balance; the first `points` of it are used.
+        drawn = qmc.Sobol(dimensions, scramble=True, rng=generator).random_base2(max(0, math.ceil(math.log2(count))))
+        cube: npt.NDArray[np.float64] = drawn[:count]
+    else:
+        cube = generator.random((count, dimensions))
+    return tuple(
+        _variant(spec, tuple(_at(p, float(u)) for p, u in zip(spec.parameters, row, strict=True))) for row in cube
+    )
+
+
+def _at(parameter: Parameter, part: float) -> Scalar:
+    """The value below which `part` of the parameter's probability lies."""
+    if parameter.distribution is not None:
+        return quantile(parameter.distribution, part)
+    known = levels(parameter)
+    return known[min(len(known) - 1, int(part * len(known)))]
+
+
+def quantile(distribution: Distribution, part: float) -> Scalar:
+    """Inverse of the cumulated distribution: uniform, log-uniform or triangular."""
+    low, high = amount(distribution.low), amount(distribution.high)
+    assert low is not None  # the model has checked it
+    assert high is not None
+    width = high.value - low.value
+    if distribution.log:
+        value = low.value * (high.value / low.value) ** part
+    elif distribution.mode is not None:
+        mode = amount(distribution.mode)
+        assert mode is not None
+        left = (mode.value - low.value) / width
+        if part < left:
+            value = low.value + math.sqrt(part * width * (mode.value - low.value))
+        else:
+            value = high.value - math.sqrt((1 - part) * width * (high.value - mode.value))
+    else:
+        value = low.value + width * part
+    return written(float(f"{value:.9g}"), low.dimension)
+
+
+def _variant(spec: StudySpec, values: tuple[Scalar, ...]) -> Variant:
+    settings: dict[str, Scalar] = dict(spec.settings)
+    for parameter, value in zip(spec.parameters, values, strict=True):
+        if parameter.choices is not None:
+            settings.update(parameter.choices[str(value)])
+        else:
+            settings[parameter.path] = value
+    named = tuple((p.label, value) for p, value in zip(spec.parameters, values, strict=True))
+    return Variant(named, tuple(sorted(settings.items())))
+
+
+def drawn_between(seed: int, replication: int, name: str, low: float, high: float) -> float:
+    """A profile number of one replication: uniform in its interval, the same for whoever asks with the same arguments."""
+    return low + (high - low) * float(Streams(seed, replication).generator(f"study/number/{name}").random())
+
+
+def normal_quantile(part: float) -> float:
+    """Of the standard normal distribution."""
+    return float(ndtri(part))

@@ -1,0 +1,299 @@
+"""From results to an answer: a table of metrics or limits, a comparison, a ranking of assumptions.
+
+`answer(asking, uncertain)` asks for what it needs; it is whole once nothing is missing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from ytwin.core.errors import InvalidInput, Location, Problem
+from ytwin.core.units import UNITS
+from ytwin.hardware.model import Quantity
+from ytwin.sim.statistics import mean_of
+from ytwin.study.amounts import named, short, unit_of, written
+from ytwin.study.designs import Variant, variants
+from ytwin.study.model import Scalar, StudySpec
+from ytwin.study.points import Asking, Sample, Settings
+from ytwin.study.search import Ending, Found, search
+
+LIMIT: Final = "limit"
+"""Name of the answer of a search, beside the metrics."""
+SPREAD: Final = (2.5, 97.5)
+"""Percentiles between which 95 % of draws lie."""
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A value with its interval: of the mean over runs, of the draws of profile numbers, or the model's own."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """One variant's answer."""
+
+    variant: Variant
+    numbers: Mapping[str, Number]
+    texts: Mapping[str, str]
+    replications: int
+    limit: Found | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One metric, everything but the compared parameter equal."""
+
+    others: tuple[tuple[str, Scalar], ...]
+    metric: str
+    a: Number
+    b: Number
+    difference: Number
+    """b - a, by pairs."""
+    ratio: Number
+    """b / a, by pairs; 0 where a is 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Uncertain:
+    """A profile number that is not known exactly."""
+
+    profile: str
+    number: str
+    quantity: Quantity
+
+    @property
+    def path(self) -> str:
+        """As a setting."""
+        return f"cards.{self.profile}.{self.number}"
+
+
+@dataclass(frozen=True)
+class Swing:
+    """What one uncertain number does to the answer of one variant."""
+
+    variant: Variant
+    uncertain: Uncertain
+    base: float
+    low: float
+    """Answer with the number at the low end of its interval."""
+    high: float
+
+    @property
+    def width(self) -> float:
+        """How far the answer moves."""
+        ends = (self.low, self.high, self.base)
+        return max(ends) - min(ends)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """All that a study found."""
+
+    spec: StudySpec
+    rows: tuple[Row, ...]
+    comparisons: tuple[Comparison, ...] = ()
+    swings: tuple[Swing, ...] = ()
+    metrics: tuple[str, ...] = ()
+    """Columns that were asked for, with their units; `limit` first where there is one."""
+    swing_metric: str = ""
+
+    @property
+    def failed(self) -> tuple[Row, ...]:
+        """Variants without an answer."""
+        return tuple(row for row in self.rows if row.error)
+
+
+UncertainOf = Callable[[Settings], tuple[Uncertain, ...]]
+"""Which profile numbers with intervals a group of settings uses; () if they cannot be told."""
+
+
+def answer(asking: Asking, uncertain_of: UncertainOf) -> Answer:
+    """What is known by now. With points missing it is a part of the answer."""
+    spec = asking.study.spec
+    rows: list[Row] = []
+    samples: list[tuple[Variant, Sample]] = []
+    swings: list[Swing] = []
+    swing_metric = ""
+    for variant in variants(spec):
+        got = _row(asking, variant)
+        if got is None:
+            continue
+        row, sample = got
+        rows.append(row)
+        if row.error:
+            continue
+        samples.append((variant, sample))
+        if spec.goal.sensitivity is not None:
+            swing_metric, found = _swings(asking, row, uncertain_of(dict(variant.settings)))
+            swings += found
+    wanted = _columns(spec, [row for row in rows if not row.error])
+    comparisons = _comparisons(spec, samples, rows, wanted) if spec.goal.compare is not None else ()
+    return Answer(spec, tuple(rows), tuple(comparisons), tuple(swings), wanted, swing_metric)
+
+
+def _row(asking: Asking, variant: Variant) -> tuple[Row, Sample] | None:
+    settings, goal = dict(variant.settings), asking.study.spec.goal
+    if goal.limit is None:
+        sample = asking.sample(settings)
+        if sample is None:
+            return None
+        count = len(sample.results)
+        if sample.error:
+            return Row(variant, {}, {}, count, error=sample.error), sample
+        return Row(variant, _numbers(asking, sample), sample.texts, count), sample
+    found = search(asking, settings, goal.limit)
+    if found is None:
+        return None
+    sample = found.sample
+    if found.ending is Ending.FAILED:
+        return Row(variant, {}, {}, len(sample.results), found, found.error), sample
+    numbers = _numbers(asking, sample)
+    low = found.holds.value if found.holds is not None else 0.0
+    high = found.fails.value if found.fails is not None else low
+    texts = (found.then or sample).texts
+    return Row(variant, {LIMIT: Number(low, low, high), **numbers}, texts, len(sample.results), found), sample
+
+
+def _numbers(asking: Asking, sample: Sample) -> dict[str, Number]:
+    confidence = asking.study.spec.repeats.confidence
+    numbers = {}
+    for metric in sample.names:
+        values = sample.series(metric)
+        if len(values) == 1:
+            known = sample.results[0].metrics
+            numbers[metric] = Number(
+                values[0], known.get(f"{metric}.low", values[0]), known.get(f"{metric}.high", values[0])
+            )
+        elif asking.study.spec.draws:
+            numbers[metric] = _spread(values)
+        else:
+            found = mean_of(values, confidence)
+            numbers[metric] = Number(found.value, found.low, found.high)
+    return numbers
+
+
+def _spread(values: Sequence[float]) -> Number:
+    low, middle, high = np.percentile(values, (SPREAD[0], 50, SPREAD[1]))
+    return Number(float(middle), float(low), float(high))
+
+
+def _columns(spec: StudySpec, rows: Sequence[Row]) -> tuple[str, ...]:
+    known = tuple(dict.fromkeys(name for row in rows for name in row.numbers if name != LIMIT))
+    limit = (LIMIT,) if spec.goal.limit is not None else ()
+    if not spec.goal.metrics:
+        return (*limit, *known)
+    if not known:
+        return (*limit, *spec.goal.metrics)
+    return (*limit, *(_named(metric, known, "goal.metrics") for metric in spec.goal.metrics))
+
+
+def _named(metric: str, known: tuple[str, ...], where: str) -> str:
+    try:
+        return named(metric, known)
+    except KeyError:
+        hint = f"the model gives {', '.join(map(short, known)) or 'none'}"
+        message = f"this load has no metric {metric!r}"
+        raise InvalidInput([Problem(Location(path=f"spec.{where}"), "metric", message, hint)]) from None
+
+
+def _comparisons(
+    spec: StudySpec, samples: Sequence[tuple[Variant, Sample]], rows: Sequence[Row], wanted: Sequence[str]
+) -> list[Comparison]:
+    compare = spec.goal.compare
+    assert compare is not None
+    sides: dict[tuple[tuple[str, Scalar], ...], dict[Scalar, tuple[Variant, Sample]]] = {}
+    for variant, sample in samples:
+        others = tuple((name, value) for name, value in variant.values if name != compare.parameter)
+        sides.setdefault(others, {})[variant[compare.parameter]] = (variant, sample)
+    limits = {row.variant: row.numbers[LIMIT] for row in rows if LIMIT in row.numbers}
+    found = []
+    for others, side in sides.items():
+        if compare.a not in side or compare.b not in side:
+            continue
+        (variant_a, a), (variant_b, b) = side[compare.a], side[compare.b]
+        for metric in wanted:
+            if metric == LIMIT:
+                found.append(_limits_compared(others, limits[variant_a], limits[variant_b]))
+            elif metric in a.names and metric in b.names:
+                found.append(_compared(others, metric, a, b, spec))
+    return found
+
+
+def _limits_compared(others: tuple[tuple[str, Scalar], ...], a: Number, b: Number) -> Comparison:
+    """The interval is that of the two brackets."""
+    difference = Number(b.value - a.value, b.low - a.high, b.high - a.low)
+    ratio = Number(_ratio(b.value, a.value), _ratio(b.low, a.high), _ratio(b.high, a.low))
+    return Comparison(others, LIMIT, a, b, difference, ratio)
+
+
+def _ratio(b: float, a: float) -> float:
+    return b / a if a else 0.0
+
+
+def _compared(others: tuple[tuple[str, Scalar], ...], metric: str, a: Sample, b: Sample, spec: StudySpec) -> Comparison:
+    count = min(len(a.results), len(b.results))  # replications until an interval is tight may stop at different counts
+    first, second = a.series(metric)[:count], b.series(metric)[:count]
+    differences = [y - x for x, y in zip(first, second, strict=True)]
+    ratios = [_ratio(y, x) for x, y in zip(first, second, strict=True)]
+    return Comparison(others, metric, *(_summary(v, spec) for v in (first, second, differences, ratios)))
+
+
+def _summary(values: Sequence[float], spec: StudySpec) -> Number:
+    if len(values) == 1:
+        return Number(values[0], values[0], values[0])
+    if spec.draws:
+        return _spread(values)
+    found = mean_of(values, spec.repeats.confidence)
+    return Number(found.value, found.low, found.high)
+
+
+def _swings(asking: Asking, row: Row, uncertain: Sequence[Uncertain]) -> tuple[str, list[Swing]]:
+    goal = asking.study.spec.goal
+    assert goal.sensitivity is not None
+    settings = dict(row.variant.settings)
+    if goal.sensitivity.of == LIMIT:
+        metric = LIMIT
+    else:
+        metric = _named(goal.sensitivity.of, tuple(n for n in row.numbers if n != LIMIT), "goal.sensitivity.of")
+
+    def value(changed: Settings) -> float | None:
+        if metric == LIMIT:
+            assert goal.limit is not None
+            found = search(asking, changed, goal.limit)
+            return None if found is None or found.error else found.holds.value if found.holds is not None else 0.0
+        sample = asking.sample(changed, draws=False)
+        return None if sample is None or sample.error else sample.means()[metric]
+
+    base = value(settings)
+    swings = []
+    for one in uncertain:
+        if one.path in settings or f"card.{one.number}" in settings:
+            continue  # the study says what it is
+        low, high = (
+            value({**settings, one.path: written(end, one.quantity.dimension)})
+            for end in (one.quantity.low, one.quantity.high)
+        )
+        if low is not None and high is not None and base is not None:
+            swings.append(Swing(row.variant, one, base, low, high))
+    return metric, sorted(swings, key=lambda s: (-s.width, s.uncertain.path))
+
+
+def first_limits(rows: Sequence[Row]) -> Counter[str]:
+    """How often each resource is the one that limits."""
+    return Counter(row.texts["limit"] for row in rows if row.texts.get("limit"))
+
+
+def base_value(value: float, metric: str) -> float:
+    """A metric's number in the base unit of its dimension."""
+    dimension, unit = unit_of(metric)
+    return value * UNITS[dimension][unit] if dimension else value

@@ -1,0 +1,214 @@
+"""What a path of a study's parameter means, and the study's inputs with such settings made.
+
+| path | what it changes |
+| --- | --- |
+| `load.FIELD` | a field of the load |
+| `nodes.PATTERN.card` | hardware profile of the nodes that the pattern (`*`, `node1`) names |
+| `card.NUMBER` | a number of every profile in use, e.g. `card.eswitch.insertionRate` |
+| `cards.PROFILE.NUMBER` | the same of one profile |
+| `path.from`, `path.to`, `path.protocol` | who calls what |
+| `services.count` | copies of the called Service, until there are so many |
+| `generate.FIELD` | a parameter of a generated topology |
+| `topology.KIND.NAME.FIELD` | a field of objects, e.g. `topology.YusurService.ysvc1.spec.balancing.algorithm` |
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from itertools import pairwise
+from typing import Any, Final
+
+from pydantic.alias_generators import to_camel, to_snake
+
+from ytwin.core.errors import InvalidInput, Location, Problem
+from ytwin.resources.codec import KINDS, decode, to_dict
+from ytwin.resources.model import YusurService
+from ytwin.resources.snapshot import Snapshot
+from ytwin.study.amounts import amount
+from ytwin.study.model import Generate, Scalar, StudySpec
+
+ROOTS: Final = (
+    "load.FIELD, nodes.PATTERN.card, card.NUMBER, path.to, services.count, generate.FIELD, topology.KIND.NAME.FIELD"
+)
+_TOPOLOGY = re.compile(r"topology\.(\w+)\.(.+?)\.((?:spec|metadata|status)[.\[].+)")
+_PART = re.compile(r"\.?([^.\[\]]+)|\[([^\]]+)\]")
+
+Settings = Mapping[str, Scalar]
+
+
+def problem_of_path(path: str, spec: StudySpec) -> tuple[str, str] | None:
+    """(what is wrong, what to do) about a path, as far as the study alone tells; None if nothing is."""
+    root, _, rest = path.partition(".")
+    if root == "load" and rest:
+        return None if spec.load else (f"{path}: the study has no load", "write load: {kind: ...}")
+    if root == "nodes" and rest.endswith(".card") and rest != ".card":
+        return None
+    if (root == "card" and "." in rest) or (root == "cards" and rest.count(".") >= 2) or path == "services.count":
+        return None
+    if root == "path" and rest in ("from", "to", "protocol"):
+        return (
+            None if spec.route is not None else (f"{path}: the study has no path", "write path: {from: ..., to: ...}")
+        )
+    if root == "generate":
+        if spec.topology.generate is None:
+            return f"{path}: the topology is not generated", "write topology: {generate: {...}}"
+        known = [to_camel(name) for name in Generate.model_fields]
+        return None if rest in known else (f"generate has no {rest!r}", f"there are {', '.join(known)}")
+    if (found := _TOPOLOGY.fullmatch(path)) is not None:
+        if found[1] in KINDS:
+            return None
+        return f"the twin reads no kind {found[1]!r}", f"there are {', '.join(sorted(KINDS))}"
+    return f"{path!r} names nothing that a study can change", f"write one of {ROOTS}"
+
+
+def below(settings: Settings, root: str) -> dict[str, Scalar]:
+    """What the settings say below `root.`, without it."""
+    return {path.removeprefix(f"{root}."): value for path, value in settings.items() if path.startswith(f"{root}.")}
+
+
+def load_of(spec: StudySpec, settings: Settings) -> dict[str, Any]:
+    """The load's fields."""
+    return {**spec.load, **below(settings, "load")}
+
+
+def route_of(spec: StudySpec, settings: Settings) -> tuple[str, str, str]:
+    """(client, destination, protocol)."""
+    said = below(settings, "path")
+    given = spec.route
+    default = (given.client, given.to, given.protocol) if given is not None else ("", "", "")
+    named = zip(("from", "to", "protocol"), default, strict=True)
+    client, to, protocol = (str(said.get(key, fallback)) for key, fallback in named)
+    return client, to, protocol
+
+
+def generated_by(spec: StudySpec, settings: Settings) -> dict[str, Any]:
+    """Arguments of `generate`."""
+    assert spec.topology.generate is not None
+    fields = spec.topology.generate.model_dump()
+    for name, value in below(settings, "generate").items():
+        fields[to_snake(name)] = value if isinstance(value, bool) else whole(value, f"generate.{name}")
+    return fields
+
+
+def whole(value: Scalar, path: str) -> int:
+    """A count of things; InvalidInput for anything else."""
+    found = amount(value)
+    if found is None or found.dimension not in ("", "count") or found.value != int(found.value) or found.value < 0:
+        raise wrong(path, f"{value!r} is no whole number of at least 0", "write how many")
+    return int(found.value)
+
+
+def wrong(path: str, message: str, hint: str) -> InvalidInput:
+    """An error about a setting."""
+    return InvalidInput([Problem(Location(path=path), "setting", message, hint)])
+
+
+def cards_of(spec: StudySpec, settings: Settings, nodes: Iterable[str]) -> dict[str, str]:
+    """Node -> name of its profile, for the nodes for which the study says one; the last pattern that fits wins."""
+    said = {**spec.cards}
+    for rest, value in below(settings, "nodes").items():
+        said[rest.removesuffix(".card")] = str(value)
+    names = tuple(nodes)
+    for pattern in said:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise wrong(
+                f"nodes.{pattern}.card", f"no node is called {pattern!r}", f"there are {', '.join(names) or 'none'}"
+            )
+    return {name: card for name in names for pattern, card in said.items() if fnmatchcase(name, pattern)}
+
+
+@dataclass(frozen=True, slots=True)
+class NumberSetting:
+    """A profile number that is set, as the study has it."""
+
+    profile: str
+    """Pattern."""
+    number: str
+    """Path in the profile, e.g. `eswitch.insertion_rate`."""
+    value: Scalar
+    path: str
+
+
+def numbers_of(settings: Settings) -> tuple[NumberSetting, ...]:
+    """Settings of `card.NUMBER` and then of `cards.PROFILE.NUMBER`, which are the more special ones."""
+    every = [NumberSetting("*", _snake(rest), value, f"card.{rest}") for rest, value in below(settings, "card").items()]
+    for rest, value in below(settings, "cards").items():
+        profile, _, number = rest.partition(".")
+        every.append(NumberSetting(profile, _snake(number), value, f"cards.{rest}"))
+    return tuple(every)
+
+
+def _snake(path: str) -> str:
+    return ".".join(map(to_snake, path.split(".")))
+
+
+def changed_topology(snapshot: Snapshot, settings: Settings, called: str) -> Snapshot:
+    """The topology with the settings of `topology.` and `services.count`; `called` is the Service that is copied."""
+    fields = {path: value for path, value in settings.items() if path.startswith("topology.")}
+    count = settings.get("services.count")
+    if not fields and count is None:
+        return snapshot
+    objects = [to_dict(resource) for resource in snapshot.objects.values()]
+    for path, value in fields.items():
+        _set_field(objects, path, value)
+    if count is not None:
+        objects += _copies(snapshot, whole(count, "services.count"), called)
+    # Through the codec again: a setting may make an object invalid.
+    document = {"apiVersion": "v1", "kind": "List", "items": objects}
+    return decode({"topology with settings": json.dumps(document)})
+
+
+def _set_field(objects: list[dict[str, Any]], path: str, value: Scalar) -> None:
+    found = _TOPOLOGY.fullmatch(path)
+    assert found is not None  # the definition has checked it
+    kind, pattern, field = found.groups()
+    fitting = [o for o in objects if o["kind"] == kind and fnmatchcase(o["metadata"]["name"], pattern)]
+    if not fitting:
+        names = sorted(o["metadata"]["name"] for o in objects if o["kind"] == kind)
+        raise wrong(path, f"no {kind} is called {pattern!r}", f"there are {', '.join(names) or 'none'}")
+    parts: list[str | int] = [
+        int(bracket) if bracket and bracket.isdecimal() else bracket or word for word, bracket in _PART.findall(field)
+    ]
+    for resource in fitting:
+        place: Any = resource
+        for part, following in pairwise(parts):
+            place = _inside(place, part, following, path)
+        if isinstance(place, list) and (not isinstance(parts[-1], int) or parts[-1] >= len(place)):
+            raise wrong(path, f"the list has {len(place)} items", "name one of them by its number from 0")
+        place[parts[-1]] = value
+
+
+def _inside(place: Any, part: str | int, following: str | int, path: str) -> Any:
+    if isinstance(place, dict):
+        return place.setdefault(str(part), [] if isinstance(following, int) else {})
+    if isinstance(place, list) and isinstance(part, int) and part < len(place):
+        return place[part]
+    raise wrong(path, f"nothing stands at {part!r}", "name a field that the object has")
+
+
+def _copies(snapshot: Snapshot, count: int, called: str) -> list[dict[str, Any]]:
+    """Further YusurServices like the called one, with addresses of their own."""
+    services = list(snapshot.all(YusurService))
+    name = called.rpartition(":")[0] or called
+    model = next((s for s in services if name in (s.name, f"{s.namespace}/{s.name}")), None)
+    if model is None:
+        known = ", ".join(s.name for s in services) or "none"
+        raise wrong("services.count", f"{called!r} is no YusurService that could be copied", f"there are {known}")
+    if count < len(services):
+        raise wrong("services.count", f"{count}, but the topology has {len(services)}", "give at least so many")
+    plain = to_dict(model)
+    spec = {key: value for key, value in plain["spec"].items() if key not in ("clusterIP", "eip")}
+    kept = {key: value for key, value in plain["metadata"].items() if key in ("namespace", "labels")}
+    return [
+        {
+            "apiVersion": plain["apiVersion"],
+            "kind": plain["kind"],
+            "metadata": {**kept, "name": f"{model.name}-copy{index}"},
+            "spec": spec,
+        }
+        for index in range(count - len(services))
+    ]

@@ -1,0 +1,142 @@
+"""How far it goes: the highest value of one parameter for which all conditions hold, by bisection."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from ytwin.core.errors import InvalidInput, Location, Problem
+from ytwin.study.amounts import Amount, Condition, amount, condition, short, written
+from ytwin.study.model import Limit
+from ytwin.study.points import Asking, Sample, Settings
+
+PROBES: Final = (0.25, 0.6)
+"""Places between the limit and each end, as parts of the way, where it is checked that conditions hold below and fail above."""
+
+
+class Ending(StrEnum):
+    """How a search ended."""
+
+    FOUND = "found"
+    BEYOND = "beyond"
+    """They hold at the upper end too."""
+    NEVER = "never"
+    """One fails at the lower end already."""
+    FAILED = "failed"
+    """A point could not be computed."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A search's result."""
+
+    ending: Ending
+    holds: Amount | None
+    """Highest value seen that holds."""
+    fails: Amount | None
+    """Lowest value seen that does not."""
+    sample: Sample
+    """At `holds`; at the lower end if nothing holds."""
+    broken: tuple[Condition, ...] = ()
+    """Conditions that fail at `fails`."""
+    then: Sample | None = None
+    """At `fails`: what limits there."""
+    odd: tuple[Amount, ...] = ()
+    """Values that contradict: conditions fail below the limit or hold above it."""
+    error: str = ""
+
+
+def search(asking: Asking, settings: Settings, limit: Limit) -> Found | None:
+    """The limit of one variant; None while points are missing."""
+    start, end = amount(limit.start), amount(limit.end)
+    assert start is not None  # the model has checked it
+    assert end is not None
+    return _Search(asking, settings, limit, start, end).run()
+
+
+@dataclass
+class _Search:
+    asking: Asking
+    settings: Settings
+    limit: Limit
+    start: Amount
+    end: Amount
+
+    def run(self) -> Found | None:
+        low, high = self.start.value, self.end.value
+        at_low, at_high = self.at(low), self.at(high)
+        if at_low is None or at_high is None:
+            return None
+        for end in (at_low, at_high):
+            if end.error:
+                return Found(Ending.FAILED, None, None, end, error=end.error)
+        if broken := self.broken(at_low):
+            return Found(Ending.NEVER, None, self.start, at_low, broken, at_low)
+        if not (broken := self.broken(at_high)):
+            return Found(Ending.BEYOND, self.end, None, at_high)
+        while (middle := self.between(low, high)) is not None:
+            sample = self.at(middle)
+            if sample is None:
+                return None
+            if sample.error:
+                return Found(Ending.FAILED, self.amount(low), self.amount(high), at_low, error=sample.error)
+            if found := self.broken(sample):
+                high, at_high, broken = middle, sample, found
+            else:
+                low, at_low = middle, sample
+        odd = self.contradictions(low, high)
+        if odd is None:
+            return None
+        return Found(Ending.FOUND, self.amount(low), self.amount(high), at_low, broken, at_high, odd)
+
+    def amount(self, value: float) -> Amount:
+        return Amount(value, self.start.dimension)
+
+    def at(self, value: float) -> Sample | None:
+        return self.asking.sample({**self.settings, self.limit.parameter: written(value, self.start.dimension)})
+
+    def broken(self, sample: Sample) -> tuple[Condition, ...]:
+        means = sample.means()
+        broken = []
+        for one in map(condition, self.limit.conditions):
+            try:
+                if not one.holds(means):
+                    broken.append(one)
+            except KeyError:
+                hint = f"the model gives {', '.join(map(short, means)) or 'none'}"
+                raise _wrong(f"this load has no metric {one.metric!r}", hint) from None
+            except ValueError as error:
+                raise _wrong(str(error), "give the bound in a unit of the metric") from None
+        return tuple(broken)
+
+    def between(self, low: float, high: float) -> float | None:
+        """Where to look next; None where the bracket is narrow enough."""
+        if self.limit.whole:
+            at = math.floor(math.sqrt(low * high) if low > 0 and high > 4 * low else (low + high) / 2)
+            at = min(max(at, math.floor(low) + 1), math.ceil(high) - 1)
+            return None if high - low <= 1 or high - low <= self.limit.relative * low else float(at)
+        if high - low <= self.limit.relative * high:
+            return None
+        middle = math.sqrt(low * high) if low > 0 and high > 4 * low else (low + high) / 2
+        return float(f"{middle:.9g}")
+
+    def contradictions(self, low: float, high: float) -> tuple[Amount, ...] | None:
+        """Values between the ends and the limit where it is not as the search supposes; None while points are missing."""
+        odd, waiting = list[Amount](), False
+        for part in PROBES:
+            below = self.start.value + (low - self.start.value) * part
+            above = high + (self.end.value - high) * part
+            for value, holds in ((below, True), (above, False)):
+                place = float(math.floor(value)) if self.limit.whole else float(f"{value:.9g}")
+                inside = self.start.value < place < low if holds else high < place < self.end.value
+                sample = self.at(place) if inside else None
+                waiting |= inside and sample is None
+                if sample is not None and not sample.error and bool(self.broken(sample)) is holds:
+                    odd.append(self.amount(place))
+        return None if waiting else tuple(sorted(odd, key=lambda a: a.value))
+
+
+def _wrong(message: str, hint: str) -> InvalidInput:
+    return InvalidInput([Problem(Location(path="spec.goal.limit.while"), "condition", message, hint)])

@@ -1,0 +1,212 @@
+"""An answer in sentences: the result first, then what limits, then what it rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from ytwin.study.amounts import amount, short, shown, written
+from ytwin.study.designs import Variant
+from ytwin.study.goals import LIMIT, Answer, Comparison, Number, Row, Swing, first_limits
+from ytwin.study.search import Ending
+
+MOST_NAMED = 6
+"""Variants that a sentence names; of more it gives the ends."""
+
+
+def sentences(answer: Answer) -> tuple[str, ...]:
+    """The answer in words; the first sentence is the answer."""
+    said = [*_results(answer), *_compared(answer), *_moved(answer), *_failures(answer)]
+    return tuple(said) or ("Nothing was computed.",)
+
+
+def number_text(number: Number, metric: str, answer: Answer) -> str:
+    """With its unit, and its interval where there is one."""
+    if metric == LIMIT:
+        return limit_text(number.value, answer)
+    text = shown(number.value, metric)
+    if number.low == number.high or metric == LIMIT:
+        return text
+    return f"{text} ({_bare(number.low, metric)} to {_bare(number.high, metric)})"
+
+
+def limit_text(value: float, answer: Answer) -> str:
+    """A value of the searched parameter with four digits and its unit."""
+    limit = answer.spec.goal.limit
+    found = amount(limit.start) if limit is not None else None
+    dimension = found.dimension if found is not None else ""
+    return amount_text(value, dimension)
+
+
+def amount_text(value: float, dimension: str) -> str:
+    """With four digits."""
+    if not dimension:
+        return f"{value:,.0f}" if value == int(value) else f"{value:.4g}"
+    number, _, unit = str(written(value, dimension)).partition(" ")
+    return f"{float(number):.4g} {unit}"
+
+
+def _bare(value: float, metric: str) -> str:
+    return shown(value, metric).partition(" ")[0]
+
+
+def title_of(metric: str, answer: Answer) -> str:
+    """A metric's name for people."""
+    if metric == LIMIT and answer.spec.goal.limit is not None:
+        return f"highest {answer.spec.goal.limit.parameter}"
+    return short(metric).replace("_", " ")
+
+
+def _results(answer: Answer) -> Iterator[str]:
+    rows = [row for row in answer.rows if not row.error]
+    if not rows or not answer.metrics:
+        return
+    if answer.spec.goal.limit is not None:
+        yield from _limits(answer, rows)
+        return
+    metric = answer.metrics[0]
+    known = [row for row in rows if metric in row.numbers]
+    if len(known) == 1:
+        listed = [f"{title_of(m, answer)} {number_text(known[0].numbers[m], m, answer)}" for m in answer.metrics[:4]]
+        yield f"{'; '.join(listed)}."
+    elif known and answer.spec.goal.compare is None:
+        yield _ends_of(known, metric, answer)
+    yield from _what_limits(rows)
+
+
+def _ends_of(rows: Sequence[Row], metric: str, answer: Answer) -> str:
+    """The best and the worst variant by a metric."""
+    ranked = sorted(rows, key=lambda row: row.numbers[metric].value)
+    low, high = (number_text(row.numbers[metric], metric, answer) for row in (ranked[0], ranked[-1]))
+    title = title_of(metric, answer)
+    if low == high:
+        return f"{_cap(title)} is {low} in all {len(rows)} variants."
+    ends = [("Highest", "highest", high, ranked[-1]), ("Lowest", "lowest", low, ranked[0])]
+    if answer.spec.goal.best == "lowest":
+        ends.reverse()
+    (first, _, best, at_best), (_, last, worst, at_worst) = ends
+    return f"{first} {title}: {best} with {at_best.variant.text}; {last}: {worst} with {at_worst.variant.text}."
+
+
+def _what_limits(rows: Sequence[Row]) -> Iterator[str]:
+    limits = first_limits(rows)
+    if limits:
+        if len(limits) == 1:
+            where = "everywhere" if len(rows) > 1 else ""
+            yield f"What limits{' ' + where if where else ''}: {next(iter(limits))}."
+        else:
+            total = sum(limits.values())
+            listed = "; ".join(f"{name} in {count}" for name, count in limits.most_common(MOST_NAMED))
+            yield f"What limits, of {total} variants: {listed}."
+
+
+def _limits(answer: Answer, rows: Sequence[Row]) -> Iterator[str]:
+    ranked = sorted(rows, key=lambda row: -row.numbers[LIMIT].value)
+    shown_rows = ranked if len(ranked) <= MOST_NAMED else [ranked[0], ranked[-1]]
+    for row in shown_rows:
+        yield limit_sentence(row, answer)
+    if len(ranked) > MOST_NAMED:
+        yield f"{len(ranked)} variants were searched; the table has all."
+    odd = [row for row in rows if row.limit is not None and row.limit.odd]
+    for row in odd:
+        assert row.limit is not None
+        places = ", ".join(amount_text(a.value, a.dimension) for a in row.limit.odd)
+        yield f"With {row.variant.text} the conditions do not change once only (look at {places}): the limit is one of several."
+
+
+def limit_sentence(row: Row, answer: Answer) -> str:
+    """What a search found for one variant."""
+    limit, found = answer.spec.goal.limit, row.limit
+    assert limit is not None
+    assert found is not None
+    conditions = " and ".join(limit.conditions)
+    who = f"With {row.variant.text}: " if row.variant.values else ""
+    name = limit.parameter
+    match found.ending:
+        case Ending.NEVER:
+            broken = ", ".join(map(str, found.broken))
+            return f"{who}not even {name} {limit.start} holds {broken}."
+        case Ending.BEYOND:
+            return f"{who}{conditions} holds up to {name} {limit.end} and maybe beyond, where the search ended."
+        case _:
+            at = limit_text(row.numbers[LIMIT].value, answer)
+            broken = ", ".join(map(str, found.broken))
+            cause = row.texts.get("limit", "")
+            return f"{who}{name} can go up to {at}; above, {broken} no longer holds{f' ({cause})' if cause else ''}."
+
+
+def _compared(answer: Answer) -> Iterator[str]:
+    compare = answer.spec.goal.compare
+    if compare is None or not answer.comparisons:
+        return
+    for metric in dict.fromkeys(c.metric for c in answer.comparisons[:1]) or ():
+        of_metric = [c for c in answer.comparisons if c.metric == metric]
+        ranked = sorted(of_metric, key=lambda c: c.difference.value)
+        named_ones = ranked if len(ranked) <= 2 else [ranked[0], ranked[-1]]
+        for comparison in reversed(named_ones):
+            yield comparison_sentence(comparison, answer)
+
+
+def comparison_sentence(comparison: Comparison, answer: Answer) -> str:
+    """One metric of b against a."""
+    compare = answer.spec.goal.compare
+    assert compare is not None
+    metric, difference = comparison.metric, comparison.difference
+    where = ", ".join(f"{name} {value}" for name, value in comparison.others)
+    sure = difference.low > 0 or difference.high < 0
+    text = (
+        f"{title_of(metric, answer)} with {compare.b} is {number_text(comparison.b, metric, answer)}, with {compare.a} "
+    )
+    text += f"{number_text(comparison.a, metric, answer)}"
+    if comparison.a.value:
+        percent = 100 * (comparison.ratio.value - 1)
+        text += f": {percent:+.1f} %"
+        if comparison.ratio.low != comparison.ratio.high:
+            text += f" ({100 * (comparison.ratio.low - 1):+.1f} to {100 * (comparison.ratio.high - 1):+.1f} %)"
+    if not sure and difference.low != difference.high:
+        text += "; the interval holds 0, so which is better is open"
+    return f"{f'At {where}: ' if where else ''}{_cap(text) if not where else text}."
+
+
+def _moved(answer: Answer) -> Iterator[str]:
+    if not answer.swings:
+        if answer.spec.goal.sensitivity is not None and answer.rows and not answer.failed:
+            yield "No profile number that the answer uses has an interval."
+        return
+    by_variant: dict[Variant, list[Swing]] = {}
+    for swing in answer.swings:
+        by_variant.setdefault(swing.variant, []).append(swing)
+    for variant, swings in list(by_variant.items())[:MOST_NAMED]:
+        first = max(swings, key=lambda s: s.width)
+        who = f"With {variant.text}: " if variant.values else ""
+        if first.width == 0:
+            yield f"{who}no uncertain number moves {title_of(answer.swing_metric, answer)}."
+            continue
+        still = sum(s.width == 0 for s in swings)
+        yield (
+            f"{who}{title_of(answer.swing_metric, answer)} moves most with {first.uncertain.number} of {first.uncertain.profile} "
+            f"({first.uncertain.quantity.kind}, {_ends(first)}): {_moves(first, answer)}; "
+            f"{still} of {len(swings)} uncertain numbers do not move it."
+        )
+
+
+def _ends(swing: Swing) -> str:
+    quantity = swing.uncertain.quantity
+    return f"{amount_text(quantity.low, quantity.dimension)} to {amount_text(quantity.high, quantity.dimension)}"
+
+
+def _moves(swing: Swing, answer: Answer) -> str:
+    texts = [number_text(Number(v, v, v), answer.swing_metric, answer) for v in (swing.low, swing.high)]
+    return f"{texts[0]} to {texts[1]}"
+
+
+def _failures(answer: Answer) -> Iterator[str]:
+    if answer.failed:
+        first = answer.failed[0]
+        yield (
+            f"{len(answer.failed)} of {len(answer.rows)} variants could not be computed; the first, {first.variant.text}: "
+            f"{first.error.splitlines()[0]}"
+        )
+
+
+def _cap(text: str) -> str:
+    return text[:1].upper() + text[1:]
