@@ -65,6 +65,8 @@ class PathCost:
     latency: tuple[LatencyPart, ...]
     offloaded: frozendict[str, bool]
     """Chassis -> whether this packet stays out of software there."""
+    software_passes: frozendict[str, float] = frozendict()
+    """Chassis -> passes through its slow path: what instructions are counted by."""
 
     @property
     def limit(self) -> Demand:
@@ -88,12 +90,16 @@ class Metric(StrEnum):
     BANDWIDTH = "bandwidth_gbit_per_s"
     PACKET_RATE = "packet_rate_mpps"
     LATENCY = "latency_us"
-    """One way: half a round trip; median."""
+    """One way, half a round trip where there is one; mean, which is what 1 / requests per second is made of."""
+    LATENCY_P50 = "latency_p50_us"
     LATENCY_P99 = "latency_p99_us"
     REQUEST_RATE = "requests_per_s"
     INSTRUCTIONS = "instructions_per_request"
+    """On the host's cores at the client's end (the backend's, if the client is outside)."""
     CPI = "cycles_per_instruction"
+    """Of these."""
     HOST_CORES = "host_cores"
+    """Busy under the load, on all hosts of the path together."""
     CARD_CORES = "card_cores"
     LOSS = "loss_ratio"
 
@@ -102,8 +108,8 @@ class Metric(StrEnum):
 class Value:
     """A predicted number, and how far off it may be.
 
-    From formulas: what it would be at the ends of the intervals of the profile numbers it rests on. From an engine: the interval
-    that holds the mean over replications with 95 %.
+    From formulas: what it would be at the ends of the intervals of the profile numbers it rests on. From an engine: the
+    interval that holds the mean over replications with 95 %.
     """
 
     metric: Metric
@@ -128,6 +134,10 @@ class Prediction:
     """Profile numbers of kind calibrated or assumed that the values depend on: "card.path (kind)"."""
     utilisation: frozendict[str, float] = frozendict()
     """Resource -> share of its servers that is busy."""
+    load: str = ""
+    """For people."""
+    notes: tuple[str, ...] = ()
+    """What else happens: tables that are too small, rules that come too late."""
 
     def __getitem__(self, metric: Metric) -> Value:
         """KeyError if this load does not give the metric."""

@@ -1,0 +1,444 @@
+"""The analytic engine: what a load gives on a path, by formulas of `sim.analytic`, in milliseconds.
+
+- Throughput: the bottleneck law; min over resources of servers / work per packet. Bulk TCP is bounded by its streams (a core's
+  copying each) and windows too. Acknowledgements are not counted: they come in the other direction, merged.
+- Waits of open loads: each resource is a GI/G/c queue (Allen and Cunneen) with the gaps of the load; work is constant
+  per kind of packet, so its variation is that of the mix. Above the limit the queue in front of it is full, if its
+  length is known.
+- Closed loads: mean value analysis with the resources as queueing stations and all other latency as delay. One client's
+  round trip is exactly the sum of the parts. MVA's exponential services make waits of many clients too long: engines do not.
+- Tables: the state that goes with the rate (`tables.table_state`), found by bisection, because the rate depends on the state.
+- Percentiles: constant parts, plus a log-normal distribution with mean and variance of the stacks' latency
+  (host.latency_scv) and the waits.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from statistics import NormalDist
+from typing import Final
+
+from frozendict import frozendict
+
+from ytwin.core.units import PS_PER_S
+from ytwin.datapath.program import Direction, Phase
+from ytwin.performance.choice import Case
+from ytwin.performance.cost import SMALLEST_FRAME_BYTES, blend
+from ytwin.performance.cpu import copying_cores, datapath_cores, instructions, request_cores
+from ytwin.performance.tables import TableState, table_state
+from ytwin.performance.types import Demand, Metric, PathCost, Share
+from ytwin.sim.analytic import closed_mva, erlang_c, ggc_wait
+from ytwin.sim.distributions import Distribution
+from ytwin.sim.workloads import (
+    IPV4_TCP_BYTES,
+    IPV6_TCP_BYTES,
+    BulkTcp,
+    ConnectRequestResponse,
+    OpenRequests,
+    PacketRate,
+    RequestResponse,
+    mss_bytes,
+)
+
+Load = BulkTcp | PacketRate | RequestResponse | ConnectRequestResponse | OpenRequests
+
+FCS_BYTES: Final = 4
+ETHERNET_HEADER_BYTES: Final = 14
+EXACT_CLIENTS: Final = 64
+"""Up to so many clients MVA is exact for stations with several servers; beyond, they are taken apart (Seidmann 1987)."""
+SATURATED: Final = 0.98
+"""A resource of a closed load that is busier than this is its limit."""
+
+Part = tuple[float | Mapping[str, float], PathCost]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Values at one set of profile numbers."""
+
+    values: Mapping[Metric, float]
+    limit: str
+    forward: PathCost
+    reply: PathCost | None
+    utilisation: frozendict[str, float]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What one packet or one request asks, at one state of the tables."""
+
+    parts: tuple[Part, ...]
+    """Kinds of jobs with their shares: those of an open load, for the variation of work."""
+    total: PathCost
+    forward: PathCost
+    reply: PathCost | None
+    round_trips: float
+    """Latencies of forward and reply that the job waits for."""
+
+
+def answer(case: Case, load: Load) -> Answer:
+    """Values, limit and utilisation of a load on the case's paths."""
+    match load:
+        case BulkTcp():
+            return _bulk(case, load)
+        case PacketRate():
+            return _packets(case, load)
+        case OpenRequests():
+            return _open_requests(case, load)
+        case _:
+            return _closed(case, load)
+
+
+def inner_mtu_bytes(case: Case, load: BulkTcp) -> int:
+    """What the sender's interface may send: the load's MTU, less if a tunnel has to fit into the underlay's."""
+    underlay = case.underlay_mtu_bytes - case.overhead_bytes
+    return int(min(load.mtu_bytes - load.encapsulation_bytes, underlay))
+
+
+def frame_bytes(case: Case, load: Load) -> tuple[float, float]:
+    """(bytes of a frame without check sequence, how many frames make up a packet or request).
+
+    Packets are as long as their load says, check sequence included, as generators count; requests are payload over TCP.
+    """
+    if isinstance(load, BulkTcp):
+        return inner_mtu_bytes(case, load) + ETHERNET_HEADER_BYTES, 1.0
+    if isinstance(load, PacketRate):
+        return max(load.size_bytes - FCS_BYTES, SMALLEST_FRAME_BYTES), 1.0
+    mtu = case.underlay_mtu_bytes - case.overhead_bytes
+    headers = IPV6_TCP_BYTES if _ipv6(case) else IPV4_TCP_BYTES
+    most, size = mss_bytes(int(mtu), 0, _ipv6(case)), load.size_bytes.mean
+    frames = max(1, math.ceil(size / most))
+    return size / frames + headers + ETHERNET_HEADER_BYTES, float(frames)
+
+
+def _ipv6(case: Case) -> bool:
+    return case.of(Phase.ESTABLISHED, Direction.FORWARD)[0].destination.count(":") > 1
+
+
+# --- what a job asks, at a rate of new connections --------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """A case under a load."""
+
+    case: Case
+    load: Load
+    connections: int
+    jobs_per_connection: float
+    """Endless where connections stay."""
+
+    def states(self, jobs_per_s: float) -> dict[str, TableState]:
+        new = 0.0 if math.isinf(self.jobs_per_connection) else jobs_per_s / self.jobs_per_connection
+        found = {}
+        for chassis in self.case.offloading():
+            chip = self.case.cards[chassis].eswitch
+            assert chip is not None
+            found[chassis] = table_state(chip, self.connections, new)
+        return found
+
+    def _packets(self, direction: Direction, states: Mapping[str, TableState]) -> list[Part]:
+        """Established packets: those of connections in the cards' tables, and the others."""
+        frame, frames = frame_bytes(self.case, self.load)
+        entries = {c: s.entries for c, s in states.items()}
+        bulk = isinstance(self.load, BulkTcp)
+
+        def cost(software: bool) -> PathCost:
+            return _times(
+                self.case.cost(
+                    Phase.ESTABLISHED,
+                    direction,
+                    frame,
+                    bulk=bulk,
+                    flows=self.connections,
+                    entries=entries,
+                    software=software,
+                ),
+                frames,
+            )
+
+        if all(s.share == 1 for s in states.values()):
+            return [(1.0, cost(False))]
+        chassis = {v.chassis for p in self.case.of(Phase.ESTABLISHED, direction) for v in p.visits}
+        held = {c: states[c].share if c in states else 1.0 for c in chassis}
+        return [(held, cost(False)), ({c: 1 - share for c, share in held.items()}, cost(True))]
+
+    def _other(self, phase: Phase, direction: Direction, states: Mapping[str, TableState]) -> PathCost:
+        frame, _ = frame_bytes(self.case, self.load)
+        size = frame if isinstance(self.load, PacketRate | BulkTcp) else SMALLEST_FRAME_BYTES
+        entries = {c: s.entries for c, s in states.items()}
+        return self.case.cost(phase, direction, size, flows=self.connections, entries=entries)
+
+    def one_way(self, jobs_per_s: float) -> _Job:
+        """A packet of the forward direction; one in `jobs_per_connection` is a first one."""
+        states = self.states(jobs_per_s)
+        later = self._packets(Direction.FORWARD, states)
+        first = 1 / self.jobs_per_connection
+        parts = [(_scaled(w, 1 - first), cost) for w, cost in later]
+        if first:
+            parts.append((first, self._other(Phase.FIRST, Direction.FORWARD, states)))
+        mean = blend(parts)
+        return _Job(tuple(parts), mean, mean, None, 1.0)
+
+    def there_and_back(self, jobs_per_s: float) -> _Job:
+        """A request and its answer. A new connection's handshake comes before (TCP), and its end costs work that nobody
+        waits for."""
+        states = self.states(jobs_per_s)
+        forward = self._packets(Direction.FORWARD, states)
+        reply = self._packets(Direction.REPLY, states)
+        parts = [*forward, *reply]
+        first = 1 / self.jobs_per_connection
+        if first:
+            for direction in Direction:
+                parts.append((first, self._other(Phase.FIRST, direction, states)))
+        waited = blend(parts)
+        if first:
+            ends = [d for d in Direction if self.case.has(Phase.CLOSE, d)]
+            closing = [(first, self._other(Phase.CLOSE, d, states)) for d in ends]
+            work = blend([(1.0, waited), *closing])
+            waited = replace(waited, demands=work.demands, software_passes=work.software_passes)
+        return _Job(tuple(parts), waited, blend(forward), blend(reply), 1 + first)
+
+    def notes(self, jobs_per_s: float) -> tuple[str, ...]:
+        found = []
+        for chassis, state in sorted(self.states(jobs_per_s).items()):
+            if state.why:
+                found.append(f"{chassis}: {1 - state.share:.1%} of the connections stay in software: {state.why}")
+        return tuple(found)
+
+
+def _scaled(weight: float | Mapping[str, float], factor: float) -> float | Mapping[str, float]:
+    return {c: w * factor for c, w in weight.items()} if isinstance(weight, Mapping) else weight * factor
+
+
+def _times(cost: PathCost, frames: float) -> PathCost:
+    """So many frames one behind the other: all the work; the last one waits for the others at the narrowest resource."""
+    if frames == 1:
+        return cost
+    more = tuple(replace(d, service_ps=d.service_ps * frames) for d in cost.demands)
+    narrow = max(cost.demands, key=_slowness)
+    part = replace(cost.latency[0], stage=f"{frames:.0f} frames behind one another at {narrow.name}")
+    part = replace(part, chassis=narrow.chassis, time_ps=(frames - 1) * _slowness(narrow), rests_on=narrow.rests_on)
+    passes = frozendict({c: n * frames for c, n in cost.software_passes.items()})
+    return replace(cost, demands=more, latency=(*cost.latency, part), software_passes=passes)
+
+
+# --- throughput --------------------------------------------------------------------------------------------------------------
+
+
+def _slowness(demand: Demand) -> float:
+    return demand.service_ps / demand.servers
+
+
+def _carrying(cost: PathCost) -> Demand:
+    """The resource that carries least. Rules that come too late are no limit: their connections stay in software."""
+    return max((d for d in cost.demands if d.share is not Share.INSERTION), key=_slowness)
+
+
+def _capacity(cost: PathCost) -> float:
+    return PS_PER_S / _slowness(_carrying(cost))
+
+
+def _highest(most: float, given: Callable[[float], float]) -> float:
+    """The largest rate up to `most` with given(rate) >= rate, for a falling function: by bisection."""
+    if math.isfinite(most) and given(most) >= most:
+        return most
+    low, high = 0.0, min(most, given(0.0))
+    if given(high) >= high * (1 - 1e-12):
+        return high
+    while high - low > 1e-9 * high:
+        middle = (low + high) / 2
+        low, high = (middle, high) if given(middle) >= middle else (low, middle)
+    return low
+
+
+def _busy(cost: PathCost, jobs_per_s: float) -> frozendict[str, float]:
+    return frozendict({d.name: min(1.0, jobs_per_s * _slowness(d) / PS_PER_S) for d in cost.demands})
+
+
+# --- waits and percentiles --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Waits:
+    mean_ps: float
+    variance: float
+
+
+def _variation(parts: tuple[Part, ...], resource: Demand) -> float:
+    """Squared coefficient of variation of the work that a resource gets per job of a mix."""
+    mean = square = 0.0
+    for weight, cost in parts:
+        share = weight.get(resource.chassis, 0.0) if isinstance(weight, Mapping) else weight
+        for d in cost.demands:
+            if (d.share, d.chassis) == (resource.share, resource.chassis):
+                mean += share * d.service_ps
+                square += share * d.service_ps**2
+    return max(0.0, square / mean**2 - 1) if mean else 0.0
+
+
+def _open_waits(case: Case, job: _Job, jobs_per_s: float, gap_scv: float, overloaded: bool) -> _Waits:
+    """Sum over the resources. A wait is 0 or about exponential: its variance follows from its mean and Erlang's C."""
+    mean = variance = 0.0
+    limit = _carrying(job.total)
+    for d in job.total.demands:
+        if d.share is Share.INSERTION:
+            continue
+        if overloaded and d is limit:
+            chip, slow = case.cards[d.chassis].eswitch, case.cards[d.chassis].slow_path
+            if d.share is Share.ESWITCH and chip is not None:
+                mean += chip.queue.value * d.service_ps
+            elif d.share is Share.SLOW_PATH:
+                mean += slow.queue.value * _slowness(d)
+            continue
+        rate = min(jobs_per_s / PS_PER_S, 0.999 * d.servers / d.service_ps)
+        wait = ggc_wait(rate, gap_scv, d.service_ps, _variation(job.parts, d), d.servers)
+        waits = erlang_c(rate * d.service_ps, d.servers)
+        mean += wait
+        variance += wait**2 * (2 / waits - 1) if waits > 0 else 0.0
+    return _Waits(mean, variance)
+
+
+def _stacks(case: Case, cost: PathCost) -> tuple[float, float]:
+    """(mean, variance) of the stacks' latency of one way; host.latency_scv is that of host.latency as a whole."""
+    found = [
+        (p.time_ps, case.cards[p.chassis].host.latency_scv.value) for p in cost.latency if "host.latency" in p.rests_on
+    ]
+    mean = sum(t for t, _ in found)
+    return mean, mean * sum(t * scv for t, scv in found)
+
+
+def percentile(constant: float, mean: float, variance: float, percent: float) -> float:
+    """Of a constant plus a log-normal part given by two moments (sums of such are nearly such: Fenton 1960)."""
+    if mean <= 0 or variance <= 0:
+        return constant + mean
+    sigma2 = math.log1p(variance / mean**2)
+    return constant + mean * math.exp(math.sqrt(sigma2) * NormalDist().inv_cdf(percent / 100) - sigma2 / 2)
+
+
+def _latencies(case: Case, ways: list[PathCost], waits: _Waits, per: float) -> dict[Metric, float]:
+    """Mean, median and tail of the sum over `ways`, divided by `per`, in microseconds."""
+    stacks = [_stacks(case, way) for way in ways]
+    random_mean = sum(m for m, _ in stacks) + waits.mean_ps
+    variance = sum(v for _, v in stacks) + waits.variance
+    constant = sum(way.latency_ps for way in ways) - sum(m for m, _ in stacks)
+    return {
+        Metric.LATENCY: (constant + random_mean) / per / 1e6,
+        Metric.LATENCY_P50: percentile(constant, random_mean, variance, 50) / per / 1e6,
+        Metric.LATENCY_P99: percentile(constant, random_mean, variance, 99) / per / 1e6,
+    }
+
+
+# --- loads ------------------------------------------------------------------------------------------------------------
+
+
+def _bulk(case: Case, load: BulkTcp) -> Answer:
+    loaded = _Loaded(case, load, load.streams, math.inf)
+    job = loaded.one_way(0.0)
+    payload_bits = 8 * mss_bytes(inner_mtu_bytes(case, load), 0, load.ipv6 or _ipv6(case))
+    bounds = [(_capacity(job.total), _carrying(job.total).name)]
+    for chassis, card in case.ends.items():
+        bounds.append(
+            (load.streams * card.host.stream_rate.value / payload_bits, f"{load.streams} streams on {chassis}")
+        )
+    if load.window_segments is not None and case.has(Phase.ESTABLISHED, Direction.REPLY):
+        back = case.cost(Phase.ESTABLISHED, Direction.REPLY, SMALLEST_FRAME_BYTES, flows=load.streams)
+        trip = (job.forward.latency_ps + back.latency_ps) / PS_PER_S
+        bounds.append((load.streams * load.window_segments / trip, f"windows of {load.streams} streams"))
+    rate, limit = min(bounds)
+    goodput = rate * payload_bits
+    cores = datapath_cores(job.total, rate, case.cards)
+    values = {
+        Metric.BANDWIDTH: goodput / 1e9,
+        Metric.PACKET_RATE: rate / 1e6,
+        Metric.HOST_CORES: cores.host + copying_cores(case.ends, goodput),
+        Metric.CARD_CORES: cores.card,
+    }
+    return Answer(values, limit, job.forward, None, _busy(job.total, rate), loaded.notes(0.0))
+
+
+def _packets(case: Case, load: PacketRate) -> Answer:
+    per = math.inf if load.jobs_per_flow is None else load.jobs_per_flow
+    loaded = _Loaded(case, load, load.flows, per)
+    rate = _highest(load.rate_per_s, lambda x: _capacity(loaded.one_way(x).total))
+    job = loaded.one_way(rate)
+    overloaded = load.rate_per_s > rate
+    waits = _open_waits(case, job, rate, 1.0 if load.poisson else 0.0, overloaded)
+    cores = datapath_cores(job.total, rate, case.cards)
+    values = {
+        Metric.PACKET_RATE: rate / 1e6,
+        **_latencies(case, [job.forward], waits, 1.0),
+        Metric.HOST_CORES: cores.host,
+        Metric.CARD_CORES: cores.card,
+    }
+    if math.isfinite(load.rate_per_s):
+        values[Metric.LOSS] = max(0.0, 1 - rate / load.rate_per_s)
+    limit = _carrying(job.total).name if overloaded else ""
+    return Answer(values, limit, job.forward, None, _busy(job.total, rate), loaded.notes(rate))
+
+
+def _open_requests(case: Case, load: OpenRequests) -> Answer:
+    per = math.inf if load.requests_per_connection is None else load.requests_per_connection
+    loaded = _Loaded(case, load, load.connections, per)
+    offered = PS_PER_S / load.gap_ps.mean
+    rate = _highest(offered, lambda x: _capacity(loaded.there_and_back(x).total))
+    job = loaded.there_and_back(rate)
+    overloaded = offered > rate
+    waits = _open_waits(case, job, rate, load.gap_ps.scv, overloaded)
+    ways = [job.forward] + ([job.reply] if job.reply else [])
+    values = {
+        Metric.REQUEST_RATE: rate,
+        **_latencies(case, ways, waits, 2.0),
+        Metric.LOSS: max(0.0, 1 - rate / offered),
+        **_processors(case, job, rate),
+    }
+    limit = _carrying(job.total).name if overloaded else ""
+    return Answer(values, limit, job.forward, job.reply, _busy(job.total, rate), loaded.notes(rate))
+
+
+def _closed(case: Case, load: RequestResponse | ConnectRequestResponse) -> Answer:
+    asked = load.requests if isinstance(load, ConnectRequestResponse) else load.requests_per_connection
+    loaded = _Loaded(case, load, load.clients, math.inf if asked is None else asked)
+    rate = _highest(math.inf, lambda x: _loop(loaded.there_and_back(x), load.clients, load.think_ps)[0])
+    job = loaded.there_and_back(rate)
+    _, response_ps = _loop(job, load.clients, load.think_ps)
+    wait_ps = max(0.0, response_ps - job.total.latency_ps)
+    trips = job.round_trips
+    values = {
+        Metric.REQUEST_RATE: rate,
+        **_latencies(case, [job.total], _Waits(wait_ps, wait_ps**2), 2.0 * trips),
+        **_processors(case, job, rate),
+    }
+    busy = _busy(job.total, rate)
+    limit = _carrying(job.total).name
+    if busy[limit] < SATURATED:
+        limit = ""
+    return Answer(values, limit, job.forward, job.reply, busy, loaded.notes(rate))
+
+
+def _loop(job: _Job, clients: int, think: Distribution) -> tuple[float, float]:
+    """(requests per second, response in ps) of so many clients. A station's work is part of the latency; what is left is
+    delay."""
+    stations = [d for d in job.total.demands if d.share is not Share.INSERTION]
+    demands, servers = [d.service_ps for d in stations], [d.servers for d in stations]
+    delay = max(0.0, job.total.latency_ps - sum(demands))
+    counts: list[int | None] = [*servers]
+    if clients > EXACT_CLIENTS:
+        delay += sum(d * (c - 1) / c for d, c in zip(demands, servers, strict=True))
+        demands, counts = [d / c for d, c in zip(demands, servers, strict=True)], [1] * len(servers)
+    found = closed_mva(clients, [*demands, delay], [*counts, None], think.mean)
+    return found.throughput * PS_PER_S, found.response
+
+
+def _processors(case: Case, job: _Job, requests_per_s: float) -> dict[Metric, float]:
+    count = instructions(job.total, case.client, case.cards[case.client])
+    cores = datapath_cores(job.total, requests_per_s, case.cards)
+    return {
+        Metric.INSTRUCTIONS: count.total,
+        Metric.CPI: count.cpi,
+        Metric.HOST_CORES: cores.host + request_cores(case.ends, requests_per_s),
+        Metric.CARD_CORES: cores.card,
+    }

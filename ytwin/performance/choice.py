@@ -1,0 +1,202 @@
+"""What is predicted: the programs of some paths, and which of their packets each card takes over."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from frozendict import frozendict
+
+from ytwin.core.errors import InvalidInput, Location, Problem
+from ytwin.datapath.offload_types import OffloadVerdict, Outcome
+from ytwin.datapath.program import Direction, Phase, Program
+from ytwin.hardware.model import HardwareProfile
+from ytwin.performance.bare import OUTSIDE, proxied, tunnelled
+from ytwin.performance.cost import blend, path_cost
+from ytwin.performance.types import PathCost
+
+PathKey = tuple[str, str, str, str, Direction]
+
+
+def path_key(of: Program | OffloadVerdict) -> PathKey:
+    """Client, destination, backend, protocol, direction."""
+    return (of.client, of.destination, of.backend, of.protocol, of.direction)
+
+
+def by_card(outcome: Outcome, phase: Phase) -> bool:
+    """Whether a packet of this phase stays out of software."""
+    return outcome is Outcome.OFFLOADED or (outcome is Outcome.FIRST_SOFTWARE and phase is Phase.ESTABLISHED)
+
+
+@dataclass(frozen=True)
+class Case:
+    """Paths on given hardware. Several paths (backends of a Service) get equal shares of the load."""
+
+    programs: frozendict[tuple[Phase, Direction], tuple[Program, ...]]
+    outcomes: frozendict[PathKey, Mapping[str, Outcome]]
+    cards: Mapping[str, HardwareProfile]
+    services: int = 1
+
+    def on(self, cards: Mapping[str, HardwareProfile]) -> Case:
+        """The same on other hardware of the same abilities (other numbers)."""
+        return Case(self.programs, self.outcomes, cards, self.services)
+
+    def has(self, phase: Phase, direction: Direction) -> bool:
+        """Whether there are programs for it."""
+        return (phase, direction) in self.programs
+
+    def of(self, phase: Phase, direction: Direction) -> tuple[Program, ...]:
+        """The programs, one per path; InvalidInput if there are none."""
+        found = self.programs.get((phase, direction), ())
+        if not found:
+            what = f"no program for {phase} {direction}"
+            raise InvalidInput([Problem(Location(path="programs"), "missing", what, "give every phase and direction")])
+        return found
+
+    @property
+    def client(self) -> str:
+        """Chassis of the client, of the backend if the client is outside."""
+        program = self.of(Phase.ESTABLISHED, Direction.FORWARD)[0]
+        first, last = program.visits[0], program.visits[-1]
+        return first.chassis if first.entry_kind != OUTSIDE else last.chassis
+
+    @property
+    def ends(self) -> dict[str, HardwareProfile]:
+        """Chassis of client and backends, without ends outside."""
+        found = {}
+        for program in self.of(Phase.ESTABLISHED, Direction.FORWARD):
+            first, last = program.visits[0], program.visits[-1]
+            if first.entry_kind != OUTSIDE:
+                found[first.chassis] = self.cards[first.chassis]
+            if last.exit_kind != OUTSIDE:
+                found[last.chassis] = self.cards[last.chassis]
+        return found
+
+    @property
+    def overhead_bytes(self) -> float:
+        """What tunnels take off the MTU."""
+        visits = [v for p in self.of(Phase.ESTABLISHED, Direction.FORWARD) if tunnelled(p) for v in p.visits]
+        return max((self.cards[v.chassis].encapsulation.overhead.value for v in visits), default=0.0)
+
+    @property
+    def underlay_mtu_bytes(self) -> float:
+        """The smallest on the way."""
+        visits = [v for p in self.of(Phase.ESTABLISHED, Direction.FORWARD) for v in p.visits]
+        return min(self.cards[v.chassis].encapsulation.underlay_mtu.value for v in visits)
+
+    def offloading(self) -> frozenset[str]:
+        """Chassis whose cards take established packets of some path."""
+        return frozenset(
+            chassis
+            for outcomes in self.outcomes.values()
+            for chassis, outcome in outcomes.items()
+            if outcome is not Outcome.SOFTWARE
+        )
+
+    def cost(
+        self,
+        phase: Phase,
+        direction: Direction,
+        frame_bytes: float,
+        *,
+        bulk: bool = False,
+        flows: int | None = None,
+        entries: Mapping[str, float] = frozendict(),
+        software: bool = False,
+    ) -> PathCost:
+        """Of the mean packet over the paths; `software`: as if nothing were offloaded."""
+        programs = self.of(phase, direction)
+        parts = []
+        for program in programs:
+            outcomes = self.outcomes.get(path_key(program), {})
+            done = {} if software else {c: by_card(o, phase) for c, o in outcomes.items()}
+            installs: Collection[str] = ()
+            if phase is Phase.FIRST and not software:
+                installs = [c for c, o in outcomes.items() if o is not Outcome.SOFTWARE]
+            cost = path_cost(
+                program,
+                self.cards,
+                done,
+                frame_bytes,
+                bulk=bulk,
+                flows=flows,
+                services=self.services,
+                entries=entries,
+                installs=installs,
+            )
+            parts.append((1 / len(programs), cost))
+        return parts[0][1] if len(parts) == 1 else blend(parts)
+
+
+def make_case(
+    programs: Iterable[Program],
+    verdicts: Iterable[OffloadVerdict],
+    cards: Mapping[str, HardwareProfile],
+    services: int = 1,
+    assume: Outcome | None = None,
+) -> Case:
+    """Checks that all is there. `assume`: this outcome on every card, whatever the verdicts say.
+
+    A chassis without an eSwitch needs no verdict. On kube-proxy's profiles the paths are taken without OVN
+    (`bare.proxied`), with a tunnel between nodes if encapsulation.overhead is above 0.
+    """
+    found: dict[tuple[Phase, Direction], tuple[Program, ...]] = {}
+    judged = {path_key(v): v.by_chassis for v in verdicts}
+    outcomes: dict[PathKey, Mapping[str, Outcome]] = {}
+    for given in programs:
+        _check(given, cards)
+        program = _suited(given, cards)
+        key = (program.phase, program.direction)
+        found[key] = (*found.get(key, ()), program)
+        outcomes[path_key(program)] = _outcomes(program, judged.get(path_key(program)), cards, assume)
+    return Case(frozendict(found), frozendict(outcomes), cards, services)
+
+
+def _check(program: Program, cards: Mapping[str, HardwareProfile]) -> None:
+    what = f"path from {program.client} to {program.backend}"
+    if not program.delivered and program.phase is not Phase.IDLE:
+        raise InvalidInput(
+            [Problem(Location(path=what), "undelivered", "it does not arrive", "predict for paths that do")]
+        )
+    for visit in program.visits:
+        if visit.chassis not in cards:
+            hint = "give one per chassis"
+            message = f"it visits {visit.chassis}, for which there is no hardware profile"
+            raise InvalidInput([Problem(Location(path=what), "profile", message, hint)])
+
+
+def _suited(program: Program, cards: Mapping[str, HardwareProfile]) -> Program:
+    here = [cards[v.chassis] for v in program.visits if v.passes]
+    proxies = [card for card in here if card.service_proxy is not None]
+    if not proxies:
+        return program
+    if len(proxies) < len(here):
+        names = ", ".join(sorted({card.name for card in here}))
+        message = f"OVN on some chassis of the path and kube-proxy on others: {names}"
+        raise InvalidInput(
+            [Problem(Location(path="profiles"), "mixed", message, "give all of them one kind of profile")]
+        )
+    return proxied(program, tunnel=all(card.encapsulation.overhead.value > 0 for card in proxies))
+
+
+def _outcomes(
+    program: Program,
+    judged: Mapping[str, Outcome] | None,
+    cards: Mapping[str, HardwareProfile],
+    assume: Outcome | None,
+) -> Mapping[str, Outcome]:
+    found: dict[str, Outcome] = {}
+    for visit in program.visits:
+        card = cards[visit.chassis]
+        if card.eswitch is None or not visit.passes:
+            continue
+        if assume is not None:
+            found[visit.chassis] = assume
+        elif judged is not None and visit.chassis in judged:
+            found[visit.chassis] = judged[visit.chassis]
+        else:
+            what = f"{program.direction} path from {program.client} to {program.backend}"
+            hint = "give the verdicts of datapath.judge_offload for these programs and cards"
+            message = f"no offload verdict for {visit.chassis}"
+            raise InvalidInput([Problem(Location(path=what), "verdict", message, hint)])
+    return found

@@ -1,0 +1,327 @@
+"""What one packet of a datapath program costs on given hardware: work per resource, and latency part by part.
+
+Per visit of a chassis, with the profile of that chassis (what each number means is said in `hardware.model`):
+
+- offloaded: eSwitch work packet_time + (passes - 1) * pass_time, times the crowding of its tables;
+- in software: slow-path work packet_time + passes * pass_time + conntrack look-ups * conntrack_time + tunnel headers *
+  tunnel_time + dp_hash * hash_time, and one new connection's share of conntrack_setup_rate where an entry is made; the
+  latency of that work, and handover_latency at each port of a host. A card is passed once on the way;
+- without OVS (a visit without passes): the card is passed once, and nothing else;
+- kube-proxy (a profile with service_proxy): see `_proxy`;
+- always: the wire's time of the frame, PCIe's of the frame, the host stack's of a segment or a small packet at each end.
+
+host.latency is all that a path without OVS takes, with both ends' cards and one pass through each, half of it at each
+end. So an eSwitch adds pass_latency for its further passes only, and packet_latency only where a packet comes through a
+card that is at neither end (a gateway). For a path that stays on one chassis it is charged all the same: profiles do not
+tell its parts apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+from frozendict import frozendict
+
+from ytwin.core.errors import InvalidInput, Location, Problem
+from ytwin.core.units import PS_PER_S
+from ytwin.datapath.passes import Entry
+from ytwin.datapath.program import Op, Phase, Program, Visit
+from ytwin.hardware.model import ESwitch, HardwareProfile
+from ytwin.performance.bare import OUTSIDE, PROXY, on_wire_in, on_wire_out
+from ytwin.performance.types import Demand, LatencyPart, PathCost, Share
+
+WIRE_OVERHEAD_BYTES: Final = 24
+"""Preamble 8, check sequence 4, gap 12 (IEEE 802.3)."""
+SMALLEST_FRAME_BYTES: Final = 60
+"""Without check sequence."""
+
+
+def path_cost(
+    program: Program,
+    cards: Mapping[str, HardwareProfile],
+    offloaded: Mapping[str, bool],
+    frame_bytes: float,
+    *,
+    bulk: bool = False,
+    flows: int | None = None,
+    services: int = 1,
+    entries: Mapping[str, float] = frozendict(),
+    installs: Collection[str] = (),
+) -> PathCost:
+    """One packet of `frame_bytes` (Ethernet header included, check sequence and tunnel header not).
+
+    `offloaded`: chassis -> whether its card does this packet. `bulk`: a full TCP segment, for which the host stack has
+    another rate than for small packets. `flows`: of so few flows each uses one port and one core; None: enough of them
+    for all. `services`: that kube-proxy has. `entries`: chassis -> entries in its card's tables. `installs`: chassis
+    whose cards get this connection's rules because of this packet. InvalidInput: a chassis without profile, or offload
+    on one without card.
+    """
+    bill = _Bill(flows)
+    _ends(program, cards, bulk, bill)
+    for visit in program.visits:
+        card = _card(visit, cards)
+        done_by_card = bool(offloaded.get(visit.chassis)) and bool(visit.passes)
+        if done_by_card and card.eswitch is None:
+            raise _wrong(
+                visit.chassis, f"{card.name} has no eSwitch to offload to", "judge offload with the same cards"
+            )
+        _wires(visit, card, done_by_card, frame_bytes, bill)
+        _eswitch(program, visit, card, done_by_card, entries.get(visit.chassis, 0.0), bill)
+        if visit.passes and not done_by_card:
+            if card.service_proxy is not None:
+                _proxy(program, visit, card, services, bill)
+            else:
+                _slow_path(visit, card, bill)
+        if card.eswitch is not None and visit.chassis in installs:
+            rules = card.eswitch.rules_per_connection.value
+            time_ps = rules * PS_PER_S / card.eswitch.insertion_rate.value
+            why = f"{rules:g} rules of a new connection"
+            numbers = ("eswitch.insertion_rate", "eswitch.rules_per_connection")
+            bill.work(Share.INSERTION, visit.chassis, time_ps, 1, why, *numbers)
+    used = {v.chassis: bool(offloaded.get(v.chassis)) and bool(v.passes) for v in program.visits}
+    for visit in program.visits:
+        if visit.passes and not used[visit.chassis]:
+            bill.passes[visit.chassis] = bill.passes.get(visit.chassis, 0.0) + len(visit.passes)
+    return bill.total(frozendict(used))
+
+
+def blend(parts: Iterable[tuple[float | Mapping[str, float], PathCost]]) -> PathCost:
+    """The weighted sum of costs: with weights that come to 1 the mean packet of a mix, with whole ones several packets
+    together.
+
+    A weight may be given per chassis (a missing one is 0): of the parts of the cost that belong to it.
+    """
+    bill = _Bill(None)
+    used: dict[str, bool] = {}
+    for weight, cost in parts:
+
+        def of(chassis: str, weight: float | Mapping[str, float] = weight) -> float:
+            return weight.get(chassis, 0.0) if isinstance(weight, Mapping) else weight
+
+        for d in cost.demands:
+            if of(d.chassis):
+                bill.work(d.share, d.chassis, of(d.chassis) * d.service_ps, d.servers, d.why, *d.rests_on)
+        for part in cost.latency:
+            if of(part.chassis):
+                bill.wait(part.stage, part.chassis, of(part.chassis) * part.time_ps, *part.rests_on)
+        for chassis, done in cost.offloaded.items():
+            if of(chassis):
+                used[chassis] = used.get(chassis, True) and done
+        for chassis, passes in cost.software_passes.items():
+            if of(chassis):
+                bill.passes[chassis] = bill.passes.get(chassis, 0.0) + of(chassis) * passes
+    return bill.total(frozendict(used))
+
+
+def crowding(eswitch: ESwitch, entries: float) -> float:
+    """How many times as long a pass takes with so many entries: linear between the profile's points, from 1 at none."""
+    points = sorted((0.0, 1.0) if i < 0 else _point(eswitch, i) for i in range(-1, len(eswitch.crowding)))
+    return float(np.interp(entries, [x for x, _ in points], [y for _, y in points]))
+
+
+def _point(eswitch: ESwitch, i: int) -> tuple[float, float]:
+    return eswitch.crowding[i].entries.value, eswitch.crowding[i].slowdown.value
+
+
+@dataclass(slots=True)
+class _Work:
+    time_ps: float = 0.0
+    servers: int = 1
+    whys: dict[str, None] = field(default_factory=dict)
+    numbers: dict[str, None] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Bill:
+    """Sums up; insertion order is that of the path."""
+
+    flows: int | None
+    works: dict[tuple[Share, str], _Work] = field(default_factory=dict)
+    waits: dict[tuple[str, str], _Work] = field(default_factory=dict)
+    passes: dict[str, float] = field(default_factory=dict)
+
+    def work(self, share: Share, chassis: str, time_ps: float, servers: float, why: str, *numbers: str) -> None:
+        if not time_ps:
+            return
+        entry = self.works.setdefault((share, chassis), _Work())
+        entry.time_ps += time_ps
+        entry.servers = max(1, int(servers))
+        if self.flows is not None and share in (Share.PORTS, Share.SLOW_PATH):
+            entry.servers = min(entry.servers, self.flows)
+        entry.whys[why] = None
+        entry.numbers.update(dict.fromkeys(numbers))
+
+    def wait(self, stage: str, chassis: str, time_ps: float, *numbers: str) -> None:
+        if not time_ps:
+            return
+        entry = self.waits.setdefault((stage, chassis), _Work())
+        entry.time_ps += time_ps
+        entry.numbers.update(dict.fromkeys(numbers))
+
+    def total(self, offloaded: frozendict[str, bool]) -> PathCost:
+        demands = tuple(
+            Demand(share, chassis, w.time_ps, w.servers, "; ".join(w.whys), tuple(w.numbers))
+            for (share, chassis), w in self.works.items()
+        )
+        latency = tuple(
+            LatencyPart(stage, chassis, w.time_ps, tuple(w.numbers)) for (stage, chassis), w in self.waits.items()
+        )
+        return PathCost(demands, latency, offloaded, frozendict(self.passes))
+
+
+def _card(visit: Visit, cards: Mapping[str, HardwareProfile]) -> HardwareProfile:
+    if visit.chassis not in cards:
+        raise _wrong(visit.chassis, "the path visits it, but no profile is given for it", "give one per chassis")
+    return cards[visit.chassis]
+
+
+def _wrong(chassis: str, message: str, hint: str) -> InvalidInput:
+    return InvalidInput([Problem(Location(path=f"profile of {chassis}"), "profile", message, hint)])
+
+
+def _ends(program: Program, cards: Mapping[str, HardwareProfile], bulk: bool, bill: _Bill) -> None:
+    """Stacks of sender and receiver. Of an end outside nothing is known: the inner one's latency stands for both."""
+    ends = []
+    for visit, inside in (
+        (program.visits[0], program.visits[0].entry_kind != OUTSIDE),
+        (program.visits[-1], program.visits[-1].exit == "port" and program.visits[-1].exit_kind != OUTSIDE),
+    ):
+        if inside:
+            ends.append(visit)
+    for visit in ends:
+        host = _card(visit, cards).host
+        rate, number = (host.segment_rate, "segment_rate") if bulk else (host.packet_rate, "packet_rate")
+        what = "a full segment" if bulk else "a small packet"
+        bill.work(Share.HOST, visit.chassis, PS_PER_S / rate.value, 1, what, f"host.{number}")
+        time_ps = host.latency.value / len(ends)
+        bill.wait(f"stack, card and wire at {visit.chassis}", visit.chassis, time_ps, "host.latency")
+
+
+def _wires(visit: Visit, card: HardwareProfile, done_by_card: bool, frame_bytes: float, bill: _Bill) -> None:
+    """Ports and PCIe are busy in each direction on its own: what counts is the direction in which the packet is larger."""
+    frame, header = max(frame_bytes, SMALLEST_FRAME_BYTES), card.encapsulation.header.value
+    sizes = []
+    if on_wire_in(visit):
+        sizes.append(frame + header * (visit.entry is Entry.TUNNEL))
+    if on_wire_out(visit):
+        sizes.append(frame + header * (visit.exit == "tunnel"))
+    if sizes:
+        bits = 8 * (max(sizes) + WIRE_OVERHEAD_BYTES)
+        numbers = ["ports.rate"] + ["encapsulation.header"] * (max(sizes) > frame)
+        why = f"{max(sizes):g} B on the wire"
+        time_ps = bits * PS_PER_S / card.ports.rate.value
+        bill.work(Share.PORTS, visit.chassis, time_ps, card.ports.count.value, why, *numbers)
+    in_host = not done_by_card and (card.slow_path.runs_on == "host" or not visit.passes)
+    size = max(sizes, default=0.0) if in_host else frame * (len(sizes) < 2)
+    if size:
+        time_ps = 8 * size * PS_PER_S / card.pcie.rate.value
+        bill.work(Share.PCIE, visit.chassis, time_ps, 1, f"{size:g} B by DMA", "pcie.rate")
+
+
+def _eswitch(
+    program: Program, visit: Visit, card: HardwareProfile, done_by_card: bool, entries: float, bill: _Bill
+) -> None:
+    chip = card.eswitch
+    if chip is None:
+        return
+    passes = max(1, len(visit.passes)) if done_by_card else 1
+    numbers = ["eswitch.packet_time"] + ["eswitch.pass_time"] * (passes > 1)
+    slower = crowding(chip, entries)
+    if slower != 1:
+        numbers += [
+            f"eswitch.crowding[{i}].{part}" for i in range(len(chip.crowding)) for part in ("entries", "slowdown")
+        ]
+    time_ps = slower * (chip.packet_time.value + (passes - 1) * chip.pass_time.value)
+    crowded = f", {slower:.2f} times as long with {entries:.0f} entries" if slower != 1 else ""
+    bill.work(Share.ESWITCH, visit.chassis, time_ps, 1, f"{_many(passes, 'pass', 'passes')}{crowded}", *numbers)
+    further = passes - 1
+    stage = f"eSwitch of {visit.chassis}"
+    if visit is not program.visits[0] and visit is not program.visits[-1]:
+        further = passes
+        bill.wait(stage, visit.chassis, chip.packet_latency.value, "eswitch.packet_latency")
+    bill.wait(stage, visit.chassis, further * chip.pass_latency.value, "eswitch.pass_latency")
+
+
+def _many(count: int, one: str, more: str) -> str:
+    return f"{count} {one if count == 1 else more}"
+
+
+def _slow_path(visit: Visit, card: HardwareProfile, bill: _Bill) -> None:
+    slow, chassis = card.slow_path, visit.chassis
+    lookups = visit.count(Op.CT)
+    tunnels = visit.count(Op.TUNNEL_PUSH) + visit.count(Op.TUNNEL_POP)
+    counted = (
+        (1, slow.packet_time.value, "packet_time", ""),
+        (len(visit.passes), slow.pass_time.value, "pass_time", _many(len(visit.passes), "pass", "passes")),
+        (
+            lookups,
+            slow.conntrack_time.value,
+            "conntrack_time",
+            _many(lookups, "conntrack look-up", "conntrack look-ups"),
+        ),
+        (tunnels, slow.tunnel_time.value, "tunnel_time", _many(tunnels, "tunnel header", "tunnel headers")),
+        (visit.count(Op.DP_HASH), slow.hash_time.value, "hash_time", "dp_hash"),
+        (
+            int(visit.count(Op.CT_COMMIT) > 0),
+            PS_PER_S / slow.conntrack_setup_rate.value,
+            "conntrack_setup_rate",
+            "new conntrack entry",
+        ),
+    )
+    time_ps = sum(times * each for times, each, _, _ in counted)
+    numbers = ["slow_path.cores", *(f"slow_path.{name}" for times, _, name, _ in counted if times)]
+    why = ", ".join(text for times, _, _, text in counted if times and text)
+    bill.work(Share.SLOW_PATH, chassis, time_ps, slow.cores.value, why, *numbers)
+    bill.wait(f"slow path of {chassis}", chassis, time_ps, *numbers[1:])
+    _handovers(visit, card, bill)
+    upcalls, flows = visit.count(Op.UPCALL), visit.count(Op.INSTALL)
+    time_ps = upcalls * slow.upcall_time.value + flows * slow.install_time.value
+    numbers = ["slow_path.upcall_time"] * bool(upcalls) + ["slow_path.install_time"] * bool(flows)
+    why = f"{_many(upcalls, 'upcall', 'upcalls')}, {_many(flows, 'flow', 'flows')} put in"
+    threads = slow.upcall_threads.value
+    bill.work(Share.UPCALL, chassis, time_ps, threads, why, *numbers, "slow_path.upcall_threads")
+    bill.wait(f"upcall on {chassis}", chassis, time_ps, *numbers)
+
+
+def _handovers(visit: Visit, card: HardwareProfile, bill: _Bill) -> None:
+    slow = card.slow_path
+    ports = [visit.entry_kind] if visit.entry is Entry.PORT and visit.entry_kind not in ("", OUTSIDE) else []
+    ports += [visit.exit_kind] if visit.exit == "port" and visit.exit_kind not in ("", OUTSIDE) else []
+    for kind in ports:
+        count, name = (
+            (slow.node_handovers.value, "node_handovers")
+            if kind == "Node"
+            else (slow.workload_handovers.value, "workload_handovers")
+        )
+        numbers = ("slow_path.handover_latency", f"slow_path.{name}")
+        stage = f"handover at the {kind} port of {visit.chassis}"
+        bill.wait(stage, visit.chassis, count * slow.handover_latency.value, *numbers)
+
+
+def _proxy(program: Program, visit: Visit, card: HardwareProfile, services: int, bill: _Bill) -> None:
+    """kube-proxy's node: the kernel forwards once (slow_path.packet_time); where the Service is translated, netfilter's
+    or IPVS's time: of the first packet first_packet_time + Services * service_time (iptables compares rule by rule),
+    later established_time."""
+    slow, proxy, chassis = card.slow_path, card.service_proxy, visit.chassis
+    assert proxy is not None
+    if not any(op.detail == PROXY for op in visit.operations) and visit.count(Op.CT):
+        hint = "predict on `performance.bare.proxied(program)`: balancing in the stack, without OVN"
+        raise _wrong(chassis, f"{card.name} is kube-proxy and runs no OVS, but the program is OVN's", hint)
+    tunnels = visit.count(Op.TUNNEL_PUSH) + visit.count(Op.TUNNEL_POP)
+    time_ps = slow.packet_time.value + tunnels * slow.tunnel_time.value
+    numbers, why = ["slow_path.packet_time"] + ["slow_path.tunnel_time"] * bool(tunnels), "forwarding by the kernel"
+    if any(op.detail == PROXY for op in visit.operations):
+        if program.phase is Phase.FIRST:
+            time_ps += proxy.first_packet_time.value + services * proxy.service_time.value
+            numbers += ["service_proxy.first_packet_time", "service_proxy.service_time"]
+            why += f", kube-proxy's first packet among {_many(services, 'Service', 'Services')}"
+        else:
+            time_ps += proxy.established_time.value
+            numbers.append("service_proxy.established_time")
+            why += ", kube-proxy's known connection"
+    bill.work(Share.SLOW_PATH, chassis, time_ps, slow.cores.value, why, "slow_path.cores", *numbers)
+    bill.wait(f"kernel and kube-proxy of {chassis}", chassis, time_ps, *numbers)
+    _handovers(visit, card, bill)

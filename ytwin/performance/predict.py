@@ -1,0 +1,127 @@
+"""`predict`: what paths give under a load, with intervals and with what it rests on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Final, Literal
+
+from ytwin.core.errors import InvalidInput, Location, Problem
+from ytwin.datapath.offload_types import OffloadVerdict, Outcome
+from ytwin.datapath.program import Program
+from ytwin.hardware.model import HardwareProfile, Kind
+from ytwin.hardware.values import numbers, with_values
+from ytwin.performance.analytic import Answer, Load, answer
+from ytwin.performance.choice import Case, make_case
+from ytwin.performance.types import Metric, Prediction, Value
+
+Engine = Literal["analytic", "fast", "reference"]
+
+BESIDE_COST: Final = {
+    Metric.BANDWIDTH: ("encapsulation.overhead", "encapsulation.underlay_mtu", "host.stream_rate"),
+    Metric.LATENCY_P99: ("host.latency_scv",),
+    Metric.INSTRUCTIONS: ("host.request_instructions", "slow_path.pass_instructions"),
+    Metric.CPI: ("host.request_cpi", "slow_path.cpi"),
+    Metric.HOST_CORES: ("host.frequency", "host.stream_rate", "host.request_instructions", "host.request_cpi"),
+    Metric.LOSS: ("eswitch.queue", "slow_path.queue"),
+}
+"""Numbers that values depend on without being work or latency of a packet, by the metric that shows that they do."""
+TABLES: Final = (
+    "eswitch.flow_table",
+    "eswitch.conntrack_table",
+    "eswitch.rules_per_connection",
+    "eswitch.insertion_rate",
+    "eswitch.deletion_rate",
+    "eswitch.ageing",
+)
+
+
+def predict(
+    programs: Iterable[Program],
+    verdicts: Iterable[OffloadVerdict],
+    cards: Mapping[str, HardwareProfile],
+    load: Load,
+    engine: Engine = "analytic",
+    seed: int = 0,
+    *,
+    services: int = 1,
+    assume: Outcome | None = None,
+    intervals: bool = True,
+) -> Prediction:
+    """What the paths give under a load.
+
+    `programs`: of one path or several (backends of a Service, which share the load equally), all phases and directions.
+    `verdicts`: of these paths on these cards; none needed where there is no eSwitch. `cards`: chassis -> profile.
+    `services`: how many there are (kube-proxy). `assume`: this outcome on every card, whatever the verdicts say.
+
+    Each value has low and high: every profile number that it rests on is moved to the ends of its interval, one at a time (a
+    profile's number moves on all chassis that have the profile), and the changes are combined as the root of the sum of their
+    squares, those upwards and those downwards on their own. So they are of independent errors; without `intervals` they are the
+    value itself. InvalidInput: programs, verdicts or profiles that do not belong together.
+    """
+    case = make_case(programs, verdicts, cards, services, assume)
+    if engine != "analytic":
+        raise InvalidInput([Problem(Location(path="engine"), "engine", f"no engine {engine!r}", "use analytic")])
+    found = answer(case, load)
+    used = _rest_on(case, found)
+    bounds = _intervals(case, load, found, used) if intervals else {m: (v, v) for m, v in found.values.items()}
+    return Prediction(
+        values=tuple(Value(m, v, *bounds[m]) for m, v in found.values.items()),
+        limit=found.limit,
+        forward=found.forward,
+        reply=found.reply,
+        engine=engine,
+        seed=None,
+        rests_on=tuple(
+            f"{name}.{path} ({q.kind})"
+            for name, profile in _profiles(case).items()
+            for path, q in numbers(profile).items()
+            if (name, path) in used and q.kind in (Kind.CALIBRATED, Kind.ASSUMED)
+        ),
+        utilisation=found.utilisation,
+        load=load.name,
+        notes=found.notes,
+    )
+
+
+def _profiles(case: Case) -> dict[str, HardwareProfile]:
+    return {case.cards[c].name: case.cards[c] for c in sorted(_visited(case))}
+
+
+def _visited(case: Case) -> set[str]:
+    return {v.chassis for programs in case.programs.values() for p in programs for v in p.visits}
+
+
+def _rest_on(case: Case, found: Answer) -> set[tuple[str, str]]:
+    """(profile, number) of all that the values could depend on."""
+    used: set[tuple[str, str]] = set()
+    for way in (found.forward, found.reply):
+        if way is not None:
+            parts = [(d.chassis, d.rests_on) for d in way.demands] + [(p.chassis, p.rests_on) for p in way.latency]
+            used.update((case.cards[chassis].name, path) for chassis, paths in parts for path in paths)
+    beside = {path for metric, paths in BESIDE_COST.items() if metric in found.values for path in paths}
+    beside |= set(TABLES) if case.offloading() else set()
+    for name in _profiles(case):
+        used.update((name, path) for path in beside)
+    return used
+
+
+def _intervals(case: Case, load: Load, found: Answer, used: set[tuple[str, str]]) -> dict[Metric, tuple[float, float]]:
+    down = dict.fromkeys(found.values, 0.0)
+    up = dict.fromkeys(found.values, 0.0)
+    profiles = _profiles(case)
+    for name, path in sorted(used):
+        number = numbers(profiles[name]).get(path)
+        if number is None or number.low == number.high:
+            continue
+        moved = []
+        for end in (number.low, number.high):
+            if end != number.value:
+                other = with_values(profiles[name], {path: end}, kind=number.kind, source=number.source)
+                cards = {c: other if card.name == name else card for c, card in case.cards.items()}
+                moved.append(answer(case.on(cards), load).values)
+        for metric, value in found.values.items():
+            changes = [values[metric] - value for values in moved]
+            down[metric] += min(0.0, *changes, 0.0) ** 2
+            up[metric] += max(0.0, *changes, 0.0) ** 2
+    return {m: (max(0.0, v - math.sqrt(down[m])), v + math.sqrt(up[m])) for m, v in found.values.items()}

@@ -1,0 +1,47 @@
+"""How many connections a card's tables hold under a load, and which part of them has its rules there."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from ytwin.core.units import PS_PER_S
+from ytwin.hardware.model import ESwitch
+from ytwin.sim.analytic import table_entries
+
+
+@dataclass(frozen=True, slots=True)
+class TableState:
+    """Of one card, in the long run."""
+
+    connections: float
+    """Alive, or not yet aged."""
+    entries: float
+    """Rules in the tables."""
+    share: float
+    """Of the connections that could be offloaded: those that are."""
+    why: str = ""
+    """What keeps the others out, "" if nothing does."""
+
+
+def table_state(chip: ESwitch, connections: float, new_per_s: float) -> TableState:
+    """State of the tables with so many connections alive at a time and so many new ones per second.
+
+    A connection stays until it was idle for the ageing time (Little 1961; `sim.analytic.table_entries`). Who finds the
+    table full stays in software: table size / connections have a place, if none is preferred. Who comes faster than
+    rules can be put in, or taken out, does so too: of rate * rules per connection that many can be done per second.
+    """
+    ageing_s = chip.ageing.value / PS_PER_S
+    lifetime_s = connections / new_per_s if new_per_s > 0 else 0.0
+    alive = table_entries(new_per_s, lifetime_s, ageing_s) if new_per_s > 0 else connections
+    rules = chip.rules_per_connection.value
+    places = min(chip.conntrack_table.value, chip.flow_table.value / rules if rules else math.inf)
+    asked = new_per_s * rules
+    bounds = [(1.0, "")]
+    if alive > places:
+        bounds.append((places / alive, f"{alive:.0f} connections for {places:.0f} places in its tables"))
+    for rate, what in ((chip.insertion_rate.value, "put in"), (chip.deletion_rate.value, "taken out")):
+        if asked > rate:
+            bounds.append((rate / asked, f"{asked:.0f} rules/s to be {what}, {rate:.0f} can be"))
+    share, why = min(bounds)
+    return TableState(alive, share * alive * rules, share, why)
