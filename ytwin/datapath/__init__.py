@@ -1,7 +1,8 @@
 """How often a packet goes through OVS's datapath on each chassis, and whether that chassis's datapath allows it. Pure.
 
 `stays(walk)` counts a traced walk; `limits_of(configs)` says what each node's datapath allows; `limited(conversation, limits)`
-gives the conversation as those datapaths let it happen; `render_passes` and `passes_to_json` print the counts.
+gives the conversation as those datapaths let it happen; `programs(conversation, world)` says all that the datapaths do for its
+packets; `render_passes` and `passes_to_json` print the counts.
 
 Logical flows do not know of this cost, and ovn-trace does not count it: a path can be right in every table and fail on the wire.
 """
@@ -10,6 +11,7 @@ from ytwin.datapath.costs import Recirculation
 from ytwin.datapath.judge import Overrun, limited, overruns
 from ytwin.datapath.limits import LIMITS, Limit, limits_of
 from ytwin.datapath.passes import Entry, Stay, stays
+from ytwin.datapath.programs import programs
 from ytwin.datapath.render import passes_to_json, render_passes
 
 __all__ = [
@@ -23,6 +25,7 @@ __all__ = [
     "limits_of",
     "overruns",
     "passes_to_json",
+    "programs",
     "render_passes",
     "stays",
 ]

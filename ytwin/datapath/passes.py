@@ -56,13 +56,14 @@ def stays(walk: Walk) -> tuple[Stay, ...]:
     """
     found: list[Stay] = []
     packet = walk.sent
-    for entry, hops in _visits(walk.hops):
+    for entry, hops in visits(walk.hops):
         found.append(_stay(entry, hops, packet))
         packet = hops[-1].packet
     return tuple(found)
 
 
-def _visits(hops: tuple[Hop, ...]) -> Iterator[tuple[Entry, list[Hop]]]:
+def visits(hops: tuple[Hop, ...]) -> Iterator[tuple[Entry, list[Hop]]]:
+    """The hops of each stay of a walk, and how the packet came to it."""
     entry, current = Entry.PORT, list[Hop]()
     for hop in hops:
         if current and hop.chassis != current[-1].chassis:

@@ -19,9 +19,9 @@ class Op(StrEnum):
     LOOKUP = "lookup"
     """Of the flow table (megaflow cache, hardware table)."""
     CT = "ct"
-    """Conntrack look-up; `detail` says zone, state found and NAT."""
+    """A `ct()`: one look-up; `detail` says what kind, zone, state found and NAT. As many as `Stay.lookups`."""
     CT_COMMIT = "ct_commit"
-    """Entry made or changed."""
+    """Behind the CT whose `ct()` commits: entry made or changed."""
     DP_HASH = "dp_hash"
     REWRITE = "rewrite"
     """Header fields set, TTL decremented."""
@@ -93,7 +93,7 @@ class Examined:
 @dataclass(frozen=True, slots=True)
 class Pass:
     operations: tuple[Operation, ...]
-    """The first is its LOOKUP."""
+    """The first is its LOOKUP (IDLE has none: there is no packet)."""
     examined: tuple[Examined, ...] = ()
 
 
@@ -135,5 +135,5 @@ class Program:
 
     @property
     def passes(self) -> int:
-        """On all chassis."""
-        return sum(len(v.passes) for v in self.visits)
+        """On all chassis; 0 for IDLE."""
+        return sum(v.count(Op.LOOKUP) for v in self.visits)

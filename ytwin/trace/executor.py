@@ -33,7 +33,7 @@ class Run:
         self.fabric = fabric
         self.memory = memory
         self.choices = choices
-        self.watch = program.watch_ambiguity
+        self.watch, self.every = program.watch_ambiguity, program.every_table
         self.alternatives: list[int] = []
         """How many there were at each choice met."""
         self.ends: list[End] = []
@@ -60,21 +60,24 @@ class Run:
             self._steps += 1
             if self._steps > _MAX_STEPS:
                 raise Unsupported(f"a packet loops: it passed {_MAX_STEPS} tables, last in {flight.datapath}")
-            table = tables.skip(table)
+            if not self.every:
+                table = tables.skip(table)
+            seen = state.key() if self.every else ()
             entry = tables.lookup(table, state, here)
             if entry is None:
                 flight.trail = Mark(
                     flight.trail, flight.chassis, flight.datapath, pipeline, table, None, snapshot(state)
                 )
+                flight.trail.seen = seen
                 stage = tables.stage(table)
                 self.drop(flight, f"no flow of {stage or f'table {table}'} of {flight.datapath} matches")
                 return
             doubt = self.watch and tables.table(table).ambiguous(state, here, entry.flow)
-            if entry.jump >= 0 and not doubt:  # nothing but `next;`
+            if entry.jump >= 0 and not doubt and not self.every:  # nothing but `next;`
                 table = entry.jump
                 continue
             mark = Mark(flight.trail, flight.chassis, flight.datapath, pipeline, table, entry.flow, ())
-            flight.trail = mark
+            flight.trail, mark.seen = mark, seen
             if doubt:
                 mark.say(f"another flow of priority {entry.flow.priority} matches too: OVN leaves open which one acts")
             for operation in entry.simple:

@@ -34,7 +34,7 @@ snapshot: Callable[[PacketState], tuple[Any, ...]] = attrgetter(
 class Mark:
     """One flow that matched, linked to the one before it on the packet's way."""
 
-    __slots__ = ("after", "before", "chassis", "datapath", "flow", "note", "pipeline", "table")
+    __slots__ = ("after", "before", "chassis", "datapath", "flow", "note", "pipeline", "seen", "table")
 
     def __init__(
         self,
@@ -54,6 +54,7 @@ class Mark:
         self.flow = flow
         self.after = after
         self.note = ""
+        self.seen: tuple[object, ...] = ()
 
     def say(self, text: str) -> None:
         """Add a note for people."""

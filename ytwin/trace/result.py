@@ -59,6 +59,7 @@ def hops_of(trail: Mark | None) -> tuple[Hop, ...]:
                 mark.flow,
                 _packet(mark.after),
                 mark.note,
+                mark.seen,
             )
         )
         mark = mark.before

@@ -192,9 +192,11 @@ class Pipeline:
 class Program:
     """All pipelines of a Southbound; compiles what is used and shares what datapaths share."""
 
-    def __init__(self, southbound: Southbound, watch_ambiguity: bool = False) -> None:
+    def __init__(self, southbound: Southbound, watch_ambiguity: bool = False, every_table: bool = False) -> None:
         self.watch_ambiguity = watch_ambiguity
         """Note where several flows of one priority match: slower, for single questions."""
+        self.every_table = every_table
+        """Leave no table out of the walks, also where nothing was done but `next;`, and record the packet as each met it."""
         self._sets = Sets(southbound.address_sets, southbound.port_groups)
         self._entries: dict[int, Entry] = {}
         self._pipelines: dict[tuple[DatapathId, str], Pipeline] = {}
@@ -210,10 +212,11 @@ class Program:
         key = (datapath, pipeline)
         found = self._pipelines.get(key)
         if found is None:
-            found = self._pipelines[key] = Pipeline(self._flows.get(key, ()), self._compile)
+            found = self._pipelines[key] = Pipeline(self._flows.get(key, ()), self.entry)
         return found
 
-    def _compile(self, flow: LogicalFlow) -> Entry:
+    def entry(self, flow: LogicalFlow) -> Entry:
+        """The flow, compiled."""
         found = self._entries.get(id(flow))
         if found is None:
             if _REFUSED_BY_OVN.search(flow.actions):

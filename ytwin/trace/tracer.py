@@ -48,12 +48,13 @@ class Tracer:
     """Walks packets through a World. Keeps compiled tables between calls, and nothing else.
 
     `watch_ambiguity`: hops say where several flows of one priority match and do different things. OVN leaves open which one
-    acts; a walk takes the first by match text.
+    acts; a walk takes the first by match text. `every_table`: hops tell of every table, also of those that only say `next;`, and
+    what the packet was before it.
     """
 
-    def __init__(self, world: World, watch_ambiguity: bool = False) -> None:
+    def __init__(self, world: World, watch_ambiguity: bool = False, every_table: bool = False) -> None:
         self.world = world
-        self.program = Program(world.southbound, watch_ambiguity)
+        self.program = Program(world.southbound, watch_ambiguity, every_table)
         self.fabric = Fabric(world)
         self._start = Memory.of(world.southbound, world.userspace)
 

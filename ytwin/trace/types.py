@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from ytwin.logical.southbound import DatapathId, LogicalFlow, Southbound
@@ -98,6 +98,8 @@ class Hop:
     packet: Packet
     note: str = ""
     """For people: "tunnel to node2", "ct(zone): new, DNAT to 10.0.1.5:80", "ARP answered by ..."."""
+    seen: tuple[object, ...] = field(default=(), repr=False, compare=False)
+    """`PacketState.key()` as the table met it; only from a Tracer that records every table."""
 
 
 @dataclass(frozen=True, slots=True)
