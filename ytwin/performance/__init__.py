@@ -7,7 +7,21 @@ measurements. Pure; chance only through a seed.
 
 from ytwin.performance.bare import bare_programs, proxied
 from ytwin.performance.cost import blend, path_cost
+from ytwin.performance.fit import Cell, Fit, fit
 from ytwin.performance.predict import predict
 from ytwin.performance.types import Metric, PathCost, Prediction, Value
 
-__all__ = ["Metric", "PathCost", "Prediction", "Value", "bare_programs", "blend", "path_cost", "predict", "proxied"]
+__all__ = [
+    "Cell",
+    "Fit",
+    "Metric",
+    "PathCost",
+    "Prediction",
+    "Value",
+    "bare_programs",
+    "blend",
+    "fit",
+    "path_cost",
+    "predict",
+    "proxied",
+]
