@@ -9,7 +9,6 @@ from itertools import product
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtri
 from scipy.stats import qmc
 
 from ytwin.resources.yamltree import Path
@@ -132,13 +131,3 @@ def _variant(spec: StudySpec, values: tuple[Scalar, ...]) -> Variant:
             settings[parameter.path] = value
     named = tuple((p.label, value) for p, value in zip(spec.parameters, values, strict=True))
     return Variant(named, tuple(sorted(settings.items())))
-
-
-def drawn_between(seed: int, replication: int, name: str, low: float, high: float) -> float:
-    """A profile number of one replication: uniform in its interval, the same for whoever asks with the same arguments."""
-    return low + (high - low) * float(Streams(seed, replication).generator(f"study/number/{name}").random())
-
-
-def normal_quantile(part: float) -> float:
-    """Of the standard normal distribution."""
-    return float(ndtri(part))

@@ -9,6 +9,7 @@ from pydantic.alias_generators import to_camel
 
 from ytwin.study.amounts import amount, condition, ladder
 
+Engine = Literal["analytic", "fast", "reference"]
 Scalar = StrictStr | StrictBool | StrictInt | StrictFloat
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 
@@ -255,7 +256,7 @@ class StudySpec(Part):
     """drawn: every replication draws every profile number that has an interval from it, the same for all variants. Default:
     drawn where a comparison is made with formulas alone, else fixed."""
     common_random_numbers: bool = True
-    engine: Literal["analytic", "fast", "reference"] = "analytic"
+    engine: Engine = "analytic"
     seed: Annotated[int, Field(ge=0)] = 1
     goal: Goal = Goal()
     plots: tuple[Plot, ...] = ()

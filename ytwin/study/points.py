@@ -17,7 +17,7 @@ from frozendict import frozendict
 
 from ytwin.sim.statistics import mean_of
 from ytwin.study.amounts import named
-from ytwin.study.model import Replications, Scalar, Study
+from ytwin.study.model import Engine, Replications, Scalar, Study
 
 Settings = Mapping[str, Scalar]
 
@@ -48,7 +48,9 @@ class Point:
     """Of all chance in it."""
     draws: bool
     """Whether uncertain profile numbers are drawn from their intervals."""
-    engine: str
+    intervals: bool
+    """Whether the model gives its own interval of each value, which takes longer."""
+    engine: Engine
 
     def __getitem__(self, path: str) -> Scalar:
         """KeyError if the point does not set it."""
@@ -157,8 +159,10 @@ class Asking:
             shared.append(told)
         seed = int(digest(shared)[:8], 16)
         chance = seed if draws or spec.engine != "analytic" else 0
-        name = digest([self.base, told, replication, chance, draws, spec.engine])[:20]
-        return Point(name, told, replication, seed, draws, spec.engine)
+        goal = spec.goal
+        intervals = not draws and spec.engine == "analytic" and goal.limit is None and goal.sensitivity is None
+        name = digest([self.base, told, replication, chance, draws, intervals, spec.engine])[:20]
+        return Point(name, told, replication, seed, draws, intervals, spec.engine)
 
     def sample(self, settings: Settings, draws: bool | None = None) -> Sample | None:
         """All replications of these settings; None while some are missing, which are noted."""

@@ -1,0 +1,331 @@
+"""One point to its metrics: topology with the point's settings -> twin -> traced path -> datapath programs -> prediction. Pure.
+
+What points share (a compiled topology, a traced path) is kept in a `Memory` that the caller passes; with or without it the
+result is the same.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Final, Literal, TypeVar
+
+import yaml
+
+from ytwin import pipeline
+from ytwin.core.errors import YtwinError
+from ytwin.datapath import limits_of
+from ytwin.datapath.offload import judge_offload
+from ytwin.datapath.offload_types import OffloadVerdict
+from ytwin.datapath.program import Program
+from ytwin.datapath.programs import programs
+from ytwin.generate import generate
+from ytwin.hardware import HardwareProfile, Kind, decode_profiles, numbers, profile_of, shipped, with_values
+from ytwin.performance import Prediction, predict
+from ytwin.performance.loads import API_VERSION, Load, decode_loads
+from ytwin.pipeline import Twin
+from ytwin.resources.codec import decode
+from ytwin.resources.model import NetworkCard, YusurService
+from ytwin.resources.snapshot import Snapshot
+from ytwin.sim.streams import Streams
+from ytwin.sim.workloads import BulkTcp
+from ytwin.study.amounts import amount
+from ytwin.study.goals import Uncertain
+from ytwin.study.model import Study
+from ytwin.study.paths import (
+    cards_of,
+    changed_topology,
+    generated_by,
+    load_of,
+    numbers_of,
+    route_of,
+    wrong,
+)
+from ytwin.study.points import Inputs, Point, Settings, base_of, digest
+from ytwin.trace.types import Verdict
+from ytwin.trace.world import chassis_name
+from ytwin.verify.naming import find_client, find_destination
+
+T = TypeVar("T")
+
+REMEMBERED: Final = 24
+"""Things of each kind that a Memory keeps: a study changes few parameters that need a new topology."""
+
+
+class Memory:
+    """Results of pure functions by name; the oldest go."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[str, str], Any] = OrderedDict()
+
+    def once(self, kind: str, key: Any, make: Callable[[], T]) -> T:
+        """`make()`, or what it gave for the same key before."""
+        name = (kind, digest(key))
+        if name not in self._kept:
+            self._kept[name] = make()
+            of_kind = [k for k in self._kept if k[0] == kind]
+            for old in of_kind[:-REMEMBERED]:
+                del self._kept[old]
+        self._kept.move_to_end(name)
+        result: T = self._kept[name]
+        return result
+
+
+@dataclass(frozen=True)
+class Job:
+    """A study with all that it reads: what a worker needs beside the points."""
+
+    study: Study
+    inputs: Inputs
+    version: str = ""
+    """Of the twin."""
+
+    @cached_property
+    def base(self) -> str:
+        """See `points.base_of`."""
+        return base_of(self.study, self.inputs, self.version)
+
+    @property
+    def id(self) -> str:
+        """Equal for jobs whose points may share a Memory."""
+        return self.base
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A topology, a traced path on it, and the cards that it meets, for one group of settings."""
+
+    twin: Twin
+    programs: tuple[Program, ...]
+    cards: Mapping[str, HardwareProfile]
+    """Chassis -> profile."""
+    verdicts: tuple[OffloadVerdict, ...]
+    client: str
+    destination: str
+
+    @property
+    def services(self) -> int:
+        """How many there are."""
+        return sum(1 for _ in self.twin.snapshot.all(YusurService))
+
+
+@dataclass
+class _Scenes:
+    """Makes scenes for one job."""
+
+    job: Job
+    memory: Memory = field(default_factory=Memory)
+
+    def twin(self, settings: Settings) -> Twin:
+        spec = self.job.study.spec
+        called = route_of(spec, settings)[1]
+        said = {k: v for k, v in settings.items() if k.startswith(("topology.", "generate.")) or k == "services.count"}
+        key = [said, called if "services.count" in said else ""]
+        return self.memory.once(
+            "twin", key, lambda: pipeline.build(changed_topology(self.snapshot(settings), said, called))
+        )
+
+    def snapshot(self, settings: Settings) -> Snapshot:
+        spec = self.job.study.spec
+        if spec.topology.generate is not None:
+            arguments = generated_by(spec, settings)
+            return self.memory.once("generated", arguments, lambda: Snapshot.of(generate(**arguments)))
+        return self.memory.once("files", "", lambda: decode(self.job.inputs.topology))
+
+    def profiles(self) -> Mapping[str, HardwareProfile]:
+        def read() -> dict[str, HardwareProfile]:
+            return {**shipped(), **decode_profiles(self.job.inputs.profiles, shipped())}
+
+        return self.memory.once("profiles", "", read)
+
+    def traced(self, settings: Settings) -> tuple[str, str, tuple[Program, ...]]:
+        spec = self.job.study.spec
+        client, to, protocol = route_of(spec, settings)
+        if not client or not to:
+            raise wrong("path", "the study does not say who calls what", "write path: {from: CLIENT, to: SERVICE}")
+        twin = self.twin(settings)
+
+        def trace() -> tuple[str, str, tuple[Program, ...]]:
+            host = find_client(twin, client)
+            where = find_destination(twin, host, to, protocol, False)
+            said = pipeline.converse(twin, host, where.address, where.port, where.protocol)
+            if said.verdict is not Verdict.DELIVERED:
+                raise YtwinError(f"{host.name} does not reach {to}: {said.reason}")
+            return host.name, to, programs(said, twin.world)
+
+        topology = {
+            k: v for k, v in settings.items() if k.startswith(("topology.", "generate.")) or k == "services.count"
+        }
+        return self.memory.once("path", [topology, client, to, protocol], trace)
+
+    def cards(self, settings: Settings) -> dict[str, HardwareProfile]:
+        """Chassis -> profile, with the numbers that the settings say."""
+        twin, profiles, spec = self.twin(settings), self.profiles(), self.job.study.spec
+        said = cards_of(spec, settings, [config.node for config in twin.nodes])
+        by_node = {card.spec.node: card.spec for card in twin.snapshot.all(NetworkCard)}
+        limits = limits_of(twin.nodes)
+        found: dict[str, HardwareProfile] = {}
+        for config in twin.nodes:
+            chassis = chassis_name(config)
+            if config.node in said:
+                if said[config.node] not in profiles:
+                    raise wrong(
+                        "cards", f"no profile {said[config.node]!r}", f"there are {', '.join(sorted(profiles))}"
+                    )
+                found[chassis] = profiles[said[config.node]]
+            else:
+                datapath: Literal["system", "netdev"] = "netdev" if limits[chassis].datapath == "netdev" else "system"
+                found[chassis] = profile_of(by_node.get(config.node), datapath, profiles)
+        return _with_numbers(found, settings)
+
+    def scene(self, settings: Settings, chance: int | None = None) -> Scene:
+        client, to, found = self.traced(settings)
+        cards = self.cards(settings)
+        if chance is not None:
+            cards = drawn(cards, chance)
+        # Rules of offload do not depend on a profile's numbers, so drawn cards are judged like those of the study.
+        names = {chassis: card.name for chassis, card in cards.items()}
+        topology = {k: v for k, v in settings.items() if not k.startswith(("load.", "card.", "cards."))}
+        verdicts = self.memory.once("verdicts", [topology, names], lambda: judge_offload(found, cards))
+        return Scene(self.twin(settings), found, cards, verdicts, client, to)
+
+    def load(self, settings: Settings, cards: Mapping[str, HardwareProfile]) -> Load:
+        fields = load_of(self.job.study.spec, settings)
+        if not fields:
+            raise wrong("load", "the study has no load", "write load: {kind: ...}")
+        named = self.memory.once("load", fields, lambda: _decoded(self.job.study, fields))
+        if isinstance(named, BulkTcp):
+            # The interfaces follow the underlay: a larger one is there to be used.
+            return replace(named, mtu_bytes=int(max(c.encapsulation.underlay_mtu.value for c in cards.values())))
+        return named
+
+
+def _decoded(study: Study, fields: Mapping[str, Any]) -> Load:
+    document = {"apiVersion": API_VERSION, "kind": "Load", "metadata": {"name": study.name}, "spec": dict(fields)}
+    loads = decode_loads({f"{study.file} (load)": yaml.safe_dump(document, sort_keys=False)})
+    if loads[0].services:
+        raise wrong("load.services", "a study follows one path", "leave it out; path.to says the Service")
+    return loads[0].load
+
+
+def _with_numbers(cards: Mapping[str, HardwareProfile], settings: Settings) -> dict[str, HardwareProfile]:
+    found = dict(cards)
+    for said in numbers_of(settings):
+        fitting = [chassis for chassis, card in found.items() if _fits(card.name, said.profile)]
+        if not fitting:
+            names = ", ".join(sorted({card.name for card in found.values()}))
+            raise wrong(said.path, f"no node has the profile {said.profile!r}", f"there are {names}")
+        for chassis in fitting:
+            known = numbers(found[chassis])
+            if (
+                said.number not in known
+                and said.profile == "*"
+                and any(said.number in numbers(c) for c in found.values())
+            ):
+                continue  # a plain NIC has no eSwitch
+            value = amount(said.value)
+            if said.number in known and (value is None or value.dimension not in (known[said.number].dimension, "")):
+                dimension = known[said.number].dimension
+                raise wrong(
+                    said.path, f"{said.value!r} is no {dimension}", f"write it like {known[said.number].text!r}"
+                )
+            base = value.value if value is not None else 0.0
+            source = "the study sets it"
+            found[chassis] = with_values(found[chassis], {said.number: base}, kind=Kind.ASSUMED, source=source)
+    return found
+
+
+def _fits(name: str, pattern: str) -> bool:
+    return pattern in ("*", name)
+
+
+def drawn(cards: Mapping[str, HardwareProfile], chance: int) -> dict[str, HardwareProfile]:
+    """The cards with every uncertain number drawn evenly from its interval: by profile and number, so that all chassis with one
+    profile, and all variants that share it, have the same draw."""
+    streams, made = Streams(chance), dict[str, HardwareProfile]()
+    for card in cards.values():
+        if card.name not in made:
+            values = {
+                path: number.low + (number.high - number.low) * float(streams.generator(f"{card.name}/{path}").random())
+                for path, number in numbers(card).items()
+                if number.low < number.high
+            }
+            made[card.name] = with_values(card, values, kind=Kind.ASSUMED, source="drawn from its interval")
+    return {chassis: made[card.name] for chassis, card in cards.items()}
+
+
+def scene_of(job: Job, settings: Settings, memory: Memory | None = None) -> Scene:
+    """What a group of settings looks like, for reports."""
+    return _Scenes(job, memory or Memory()).scene(settings)
+
+
+def uncertain_numbers(job: Job, settings: Settings, memory: Memory | None = None) -> tuple[Uncertain, ...]:
+    """The profile numbers with an interval, of the chassis that the path visits. YtwinError if there is no such path."""
+    scene = scene_of(job, settings, memory)
+    visited = {visit.chassis for program in scene.programs for visit in program.visits}
+    profiles = {scene.cards[chassis].name: scene.cards[chassis] for chassis in sorted(visited)}
+    return tuple(
+        Uncertain(name, path, number)
+        for name, profile in profiles.items()
+        for path, number in numbers(profile).items()
+        if number.low < number.high
+    )
+
+
+def evaluate(job: Job, point: Point, memory: Memory) -> tuple[dict[str, float], dict[str, str]]:
+    """Metrics and texts of one point, by the study's model. YtwinError says what cannot be computed."""
+    model = MODELS.get(job.study.spec.model)
+    if model is None:
+        raise wrong("model", f"no model {job.study.spec.model!r}", f"there are {', '.join(MODELS)}")
+    return model(job, point, memory)
+
+
+def evaluate_path(job: Job, point: Point, memory: Memory) -> tuple[dict[str, float], dict[str, str]]:
+    """What the path gives under the load. The topology's number of Services counts for kube-proxy."""
+    settings, scenes = dict(point.settings), _Scenes(job, memory)
+    scene = scenes.scene(settings, point.seed if point.draws else None)
+    prediction = predict(
+        scene.programs,
+        scene.verdicts,
+        scene.cards,
+        scenes.load(settings, scene.cards),
+        engine=point.engine,
+        seed=point.seed,
+        services=scene.services,
+        intervals=point.intervals,
+    )
+    return measures_of(prediction, point.intervals or point.engine != "analytic"), texts_of(prediction, scene.verdicts)
+
+
+def measures_of(prediction: Prediction, intervals: bool) -> dict[str, float]:
+    """Its values by name, with `NAME.low` and `NAME.high`."""
+    found: dict[str, float] = {}
+    for value in prediction.values:
+        found[value.metric.value] = value.value
+        if intervals:
+            found[f"{value.metric.value}.low"] = value.low
+            found[f"{value.metric.value}.high"] = value.high
+    return found
+
+
+def texts_of(prediction: Prediction, verdicts: tuple[OffloadVerdict, ...]) -> dict[str, str]:
+    """What limits, how busy resources are, what is offloaded and why not, what the numbers rest on."""
+    busy = sorted(prediction.utilisation.items(), key=lambda item: -item[1])[:4]
+    said = {
+        "limit": prediction.limit,
+        "busy": ", ".join(f"{name} {100 * share:.0f} %" for name, share in busy),
+        "rests_on": "; ".join(prediction.rests_on),
+        "notes": "; ".join(prediction.notes),
+    }
+    if verdicts:
+        said["offload"] = ", ".join(dict.fromkeys(str(v.outcome) for v in verdicts))
+        said["reasons"] = ", ".join(dict.fromkeys(r.code for v in verdicts for r in v.reasons))
+    return {name: text for name, text in said.items() if text}
+
+
+Model = Callable[[Job, Point, Memory], tuple[dict[str, float], dict[str, str]]]
+
+MODELS: Final[dict[str, Model]] = {"path": evaluate_path}
+"""Name in a study's `model` -> what computes its points."""
