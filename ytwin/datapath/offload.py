@@ -88,8 +88,8 @@ def _verdict(
         if chassis not in cards:
             known = ", ".join(sorted(cards)) or "none"
             raise YtwinError(f"chassis {chassis} has no hardware profile; there are profiles for {known}")
-    found = (reason for program in programs for reason in _reasons(program, cards, rows))
-    reasons = _without_repeats(sorted(found, key=_reason_key))
+    found = sorted((item for program in programs for item in _reasons(program, cards, rows)), key=lambda item: item[0])
+    reasons = _without_repeats(reason for _, reason in found)
     by_chassis = {chassis: worst(r.outcome for r in reasons if r.chassis == chassis) for chassis in visited}
     return OffloadVerdict(
         client=client,
@@ -113,34 +113,28 @@ def _in_order(programs: list[Program]) -> tuple[Program, ...]:
     return tuple(sorted(programs, key=lambda p: (_PHASES[p.phase], repr(p))))
 
 
-def _reason_key(reason: Reason) -> tuple[object, ...]:
-    return (
-        -_ORDER[reason.outcome],
-        _PHASES[reason.phase],
-        reason.chassis,
-        reason.code,
-        reason.stage,
-        reason.datapath,
-        str(reason.flow),
-        reason.what,
-    )
-
-
 def _without_repeats(reasons: Iterable[Reason]) -> tuple[Reason, ...]:
     """What holds in several phases is said once, for the one where it does most harm."""
     kept: dict[tuple[object, ...], Reason] = {}
-    for reason in reasons:
-        kept.setdefault((reason.code, reason.chassis, reason.stage, reason.datapath, reason.flow, reason.what), reason)
+    for r in reasons:
+        what = r.what if r.flow is None else ""
+        kept.setdefault((r.code, r.rule.text, r.chassis, r.stage, r.datapath, r.flow, what), r)
     return tuple(kept.values())
 
 
-def _reasons(program: Program, cards: Mapping[str, HardwareProfile], rows: Rows | None) -> Iterator[Reason]:
+_Ranked = tuple[tuple[object, ...], Reason]
+
+
+def _reasons(program: Program, cards: Mapping[str, HardwareProfile], rows: Rows | None) -> Iterator[_Ranked]:
+    """Each with its rank: worst effect first, then early phases, then the profile's own order of rules, then the packet's way."""
     if program.phase is Phase.IDLE:
         return
-    for visit in program.visits:
-        for rule in cards[visit.chassis].offload:
+    for step, visit in enumerate(program.visits):
+        for place, rule in enumerate(cards[visit.chassis].offload):
             for witness in _meets(rule.when, program, visit):
-                yield _reason(rule, program, visit, witness, rows)
+                r = _reason(rule, program, visit, witness, rows)
+                way = (step, r.chassis, r.stage, r.datapath, str(r.flow), r.what)
+                yield (-_ORDER[r.outcome], _PHASES[r.phase], place, *way), r
 
 
 def _reason(rule: OffloadRule, program: Program, visit: Visit, witness: _Witness, rows: Rows | None) -> Reason:

@@ -14,8 +14,9 @@ from ytwin.logical.southbound import DatapathId, LogicalFlow, Southbound
 _TABLE_OF = {"switch": "Logical_Switch", "router": "Logical_Router"}
 _BALANCING = ("_lb", "pre_stateful", "stateful", "hairpin", "pre_acl", "_acl")
 """Parts of the names of switch stages that work for load balancers (and ACLs, which count as connections too)."""
-_TRANSLATING = ("defrag", "dnat", "snat", "_lb_aff", "ecmp_stateful")
-"""Parts of the names of router stages that work for load balancers and NAT rows."""
+_TRANSLATING = ("defrag", "dnat", "out_snat", "post_snat", "_lb_aff", "ecmp_stateful")
+"""Parts of the names of router stages that work for load balancers and NAT rows. Where no NAT row is named, unsnat is for the
+router's own `lb_force_snat_ip`, as are flows that match on force_snat."""
 _CAUSES = ("Load_Balancer/", "ACL/", "NAT/")
 _FORCED = "force_snat"
 
