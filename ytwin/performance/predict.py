@@ -13,19 +13,11 @@ from ytwin.hardware.model import HardwareProfile, Kind
 from ytwin.hardware.values import numbers, with_values
 from ytwin.performance.analytic import Answer, Load, answer
 from ytwin.performance.choice import Case, make_case
-from ytwin.performance.types import Metric, Prediction, Value
+from ytwin.performance.types import Metric, Prediction, Share, Value
+from ytwin.sim.workloads import BulkTcp
 
 Engine = Literal["analytic", "fast", "reference"]
 
-BESIDE_COST: Final = {
-    Metric.BANDWIDTH: ("encapsulation.overhead", "encapsulation.underlay_mtu", "host.stream_rate"),
-    Metric.LATENCY_P99: ("host.latency_scv",),
-    Metric.INSTRUCTIONS: ("host.request_instructions", "slow_path.pass_instructions"),
-    Metric.CPI: ("host.request_cpi", "slow_path.cpi"),
-    Metric.HOST_CORES: ("host.frequency", "host.stream_rate", "host.request_instructions", "host.request_cpi"),
-    Metric.LOSS: ("eswitch.queue", "slow_path.queue"),
-}
-"""Numbers that values depend on without being work or latency of a packet, by the metric that shows that they do."""
 TABLES: Final = (
     "eswitch.flow_table",
     "eswitch.conntrack_table",
@@ -34,6 +26,10 @@ TABLES: Final = (
     "eswitch.deletion_rate",
     "eswitch.ageing",
 )
+
+
+QUEUED: Final = {Share.ESWITCH: "eswitch", Share.SLOW_PATH: "slow_path"}
+"""Resources whose queue has a known length."""
 
 
 def predict(
@@ -63,7 +59,7 @@ def predict(
     if engine != "analytic":
         raise InvalidInput([Problem(Location(path="engine"), "engine", f"no engine {engine!r}", "use analytic")])
     found = answer(case, load)
-    used = _rest_on(case, found)
+    used = _rest_on(case, load, found)
     bounds = _intervals(case, load, found, used) if intervals else {m: (v, v) for m, v in found.values.items()}
     return Prediction(
         values=tuple(Value(m, v, *bounds[m]) for m, v in found.values.items()),
@@ -92,18 +88,33 @@ def _visited(case: Case) -> set[str]:
     return {v.chassis for programs in case.programs.values() for p in programs for v in p.visits}
 
 
-def _rest_on(case: Case, found: Answer) -> set[tuple[str, str]]:
+def _rest_on(case: Case, load: Load, found: Answer) -> set[tuple[str, str]]:
     """(profile, number) of all that the values could depend on."""
     used: set[tuple[str, str]] = set()
     for way in (found.forward, found.reply):
         if way is not None:
             parts = [(d.chassis, d.rests_on) for d in way.demands] + [(p.chassis, p.rests_on) for p in way.latency]
             used.update((case.cards[chassis].name, path) for chassis, paths in parts for path in paths)
-    beside = {path for metric, paths in BESIDE_COST.items() if metric in found.values for path in paths}
-    beside |= set(TABLES) if case.offloading() else set()
-    for name in _profiles(case):
-        used.update((name, path) for path in beside)
+    beside = _beside(case, load, found)
+    for name, profile in _profiles(case).items():
+        known = numbers(profile)
+        used.update((name, path) for path in beside if path in known)
     return used
+
+
+def _beside(case: Case, load: Load, found: Answer) -> set[str]:
+    """Numbers that values depend on without being work or latency of a packet."""
+    paths = {"host.latency_scv"} if Metric.LATENCY_P99 in found.values else set()
+    if isinstance(load, BulkTcp):
+        paths |= {"encapsulation.underlay_mtu", "host.stream_rate"}
+        paths |= {"encapsulation.overhead"} if case.overhead_bytes else set()
+    if Metric.INSTRUCTIONS in found.values:
+        paths |= {"host.request_instructions", "host.request_cpi", "host.frequency"}
+        if found.forward.software_passes or (found.reply and found.reply.software_passes):
+            paths |= {"slow_path.pass_instructions", "slow_path.cpi"}
+    if found.limit and Metric.LATENCY in found.values:
+        paths |= {f"{part}.queue" for share, part in QUEUED.items() if found.limit.startswith(share)}
+    return paths | (set(TABLES) if case.offloading() else set())
 
 
 def _intervals(case: Case, load: Load, found: Answer, used: set[tuple[str, str]]) -> dict[Metric, tuple[float, float]]:

@@ -145,3 +145,8 @@ class Prediction:
             if value.metric is metric:
                 return value
         raise KeyError(metric)
+
+    def __str__(self) -> str:
+        from ytwin.performance.render import render  # noqa: PLC0415 (it prints this type, so it imports this module)
+
+        return render(self)
