@@ -12,7 +12,6 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any
 
-import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from ytwin.core.errors import InvalidInput, Location, Problem
@@ -20,6 +19,7 @@ from ytwin.core.units import UNITS, quantity
 from ytwin.hardware.forms import FieldForm, forms
 from ytwin.hardware.model import HardwareProfile, Kind, Mark, Part, Quantity
 from ytwin.hardware.values import in_unit
+from ytwin.resources.codec import dump_documents
 from ytwin.resources.fields import nearest
 from ytwin.resources.yamltree import Path, YamlList, YamlMap, line_of, path_text, read_yaml, shorten
 
@@ -41,7 +41,7 @@ def decode_profiles(
     """File name -> text, to profiles by name, in the order of the files; a file may hold several documents.
 
     `spec.extends: NAME` takes over what a profile of these files, or else of `known`, says, number by number, wherever the
-    document says nothing itself. InvalidInput carries all problems.
+    document says nothing itself; a profile may extend the known one whose name it takes. InvalidInput carries all problems.
     """
     problems: list[Problem] = []
     documents: dict[str, _Document] = {}
@@ -85,12 +85,13 @@ class _Reader:
     def _read(self, document: _Document) -> HardwareProfile | None:
         wanted, base = document.extends(), None
         if wanted is not None:
-            if wanted in self.open:
+            if wanted in self.open and not (wanted == self.open[-1] and wanted in self.known):
                 message = f"{' extends '.join([*self.open[self.open.index(wanted) :], wanted])}"
                 document.problem(_EXTENDS, "circle", message, "one of them must say everything itself")
                 return None
-            base = self.profile(wanted) if wanted in self.documents else self.known.get(wanted)
-            if base is None and wanted not in self.documents:
+            here = wanted in self.documents and wanted != self.open[-1]
+            base = self.profile(wanted) if here else self.known.get(wanted)
+            if base is None and not here:
                 names = sorted({*self.documents, *self.known})
                 meant = nearest(wanted, names)
                 hint = f"did you mean {meant}?" if meant else f"there are {', '.join(names)}"
@@ -361,4 +362,4 @@ def _number_to_plain(number: Quantity) -> dict[str, Any]:
 
 def dump_profiles(profiles: Iterable[HardwareProfile]) -> str:
     """Profiles as one YAML text of several documents, in the order given."""
-    return yaml.safe_dump_all(map(to_dict, profiles), sort_keys=False, allow_unicode=True, width=120)
+    return dump_documents(map(to_dict, profiles))

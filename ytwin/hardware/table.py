@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ytwin.core.tables import format_table
-from ytwin.hardware.model import HardwareProfile, Quantity
+from ytwin.hardware.model import HardwareProfile, Kind, Quantity
 from ytwin.hardware.values import base_unit, in_unit, numbers
 
 HEADER = ("path", "value", "kind", "interval", "conditions", "source")
@@ -67,6 +67,20 @@ def kinds(profile: HardwareProfile) -> Mapping[str, int]:
     for number in numbers(profile).values():
         counts[number.kind.value] = counts.get(number.kind.value, 0) + 1
     return counts
+
+
+def summary(profiles: Iterable[HardwareProfile]) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
+    """Header and one row per profile: what it is, and how many of its numbers are of which kind."""
+    header = ("name", "card", "driver", "ports", "software path", *(kind.value for kind in Kind))
+    body = []
+    for profile in profiles:
+        slow, counts = profile.slow_path, kinds(profile)
+        proxy = profile.service_proxy
+        path = f"kube-proxy {proxy.mode}" if proxy is not None else f"OVS {slow.datapath} on {slow.runs_on}"
+        ports = f"{profile.ports.count.value:g} x {shown(profile.ports.rate)}"
+        numbers_by_kind = (counts.get(kind.value, 0) for kind in Kind)
+        body.append((profile.name, profile.card, profile.driver, ports, path, *numbers_by_kind))
+    return header, body
 
 
 def to_json(profile: HardwareProfile) -> dict[str, Any]:

@@ -81,7 +81,12 @@ def to_dict(resource: Resource) -> dict[str, Any]:
 
 def dump(resources: Iterable[Resource]) -> str:
     """Resources as one YAML text of several documents, in the order given."""
-    return yaml.dump_all(map(to_dict, resources), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+    return dump_documents(map(to_dict, resources))
+
+
+def dump_documents(trees: Iterable[dict[str, Any]]) -> str:
+    """Plain trees as one YAML text of several documents that `yamltree.read_yaml` reads back as the same trees."""
+    return yaml.dump_all(trees, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
 
 
 # --- from trees to objects -------------------------------------------------------------------------------------------------
