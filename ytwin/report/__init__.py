@@ -4,6 +4,6 @@
 nothing of networks.
 """
 
-from ytwin.report.page import Block, Figure, Page, Section, Style, Table, Text
+from ytwin.report.page import Block, Code, Drawing, Figure, Page, Section, Style, Table, Text
 
-__all__ = ["Block", "Figure", "Page", "Section", "Style", "Table", "Text"]
+__all__ = ["Block", "Code", "Drawing", "Figure", "Page", "Section", "Style", "Table", "Text"]

@@ -60,7 +60,25 @@ class Figure:
     """Takes the page's whole width; others stand side by side where there is room."""
 
 
-Block = Text | Table | Figure
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """An SVG, put into the page as it is, so its maker escapes what it says. It may use the page's colours (`var(--ink)`). Wider than
+    the page it scrolls, so that its text keeps its size."""
+
+    svg: str
+    title: str
+    alt: str
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """Text as it stands in a file."""
+
+    text: str
+    title: str = ""
+
+
+Block = Text | Table | Figure | Drawing | Code
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +118,8 @@ class Page:
             script=_plotly() if figures else "",
             is_text=lambda block: isinstance(block, Text),
             is_table=lambda block: isinstance(block, Table),
+            is_drawing=lambda block: isinstance(block, Drawing),
+            is_code=lambda block: isinstance(block, Code),
         )
 
 
