@@ -71,7 +71,8 @@ class CompileForm(StrEnum):
     JSON = "json"
 
 
-def _twin(paths: list[str], southbound: str = "", down: list[str] | None = None) -> pipeline.Twin:
+def build_twin(paths: list[str], southbound: str = "", down: list[str] | None = None) -> pipeline.Twin:
+    """The twin of what a user names on the command line."""
     source = read_southbound_source(southbound) if southbound else None
     snapshot = pipeline.read(read_files(paths))
     nodes = {node.name for node in snapshot.all(Node)}
@@ -146,7 +147,7 @@ def compile_(
     json: Json = False,
 ) -> int:
     """Print the OVN Northbound rows, and what each node must be told."""
-    twin = _twin(paths)
+    twin = build_twin(paths)
     if json or form is CompileForm.JSON:
         output.print_json({"northbound": northbound_to_json(twin.northbound), "nodes": [asdict(n) for n in twin.nodes]})
     elif form is CompileForm.NBCTL:
@@ -179,7 +180,7 @@ def flows(
     json: Json = False,
 ) -> int:
     """Print the logical flows as ovn-northd 23.03.1 would write them, each with the Northbound row it comes from."""
-    found = _twin(paths, southbound).southbound
+    found = build_twin(paths, southbound).southbound
     shown = found.flows
     if datapath and datapath not in {d.name for d in found.datapaths}:
         raise YtwinError(f"no datapath {datapath!r}; there are {', '.join(sorted({d.name for d in found.datapaths}))}")
@@ -222,7 +223,7 @@ def trace(
     """Follow a packet to every backend that could be chosen, the reply back, and the second packet."""
     if protocol not in ("", "tcp", "udp", "sctp"):
         raise YtwinError(f"--protocol {protocol!r}: tcp, udp or sctp")
-    twin = _twin(paths, southbound, down)
+    twin = build_twin(paths, southbound, down)
     host = find_client(twin, client)
     to = find_destination(twin, host, destination, protocol, ipv6)
     limits = limits_of(twin.nodes)
@@ -248,7 +249,7 @@ def check(
     json: Json = False,
 ) -> int:
     """Every kind of client against every Service, isolation between VPCs, and lints. Exit code 1 if something does not hold."""
-    twin = _twin(paths, southbound, down)
+    twin = build_twin(paths, southbound, down)
     with output.progress("cells") as report_progress:
         report = pipeline.verify(twin, all_clients, report_progress)
     code = 0 if report.holds else 1

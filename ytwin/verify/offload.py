@@ -1,0 +1,231 @@
+"""Offload verdicts of every delivered path that `check` asks about, on one or several sets of cards.
+
+`compiled` makes the programs once; `judged` holds them against cards; the tables and the JSON form are made of the result.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ytwin.datapath.offload import judge_offload
+from ytwin.datapath.offload_types import OffloadVerdict, Outcome, Reason
+from ytwin.datapath.program import Program
+from ytwin.datapath.programs import programs
+from ytwin.datapath.rows import Rows
+from ytwin.hardware.model import HardwareProfile
+from ytwin.logical.southbound import LogicalFlow
+from ytwin.trace.types import World
+from ytwin.verify.paths import Delivered
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A conversation with what the datapaths do for it."""
+
+    delivered: Delivered
+    programs: tuple[Program, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One path and direction on given cards, and the questions that it stands for."""
+
+    service: str
+    verdict: OffloadVerdict
+    questions: tuple[tuple[str, str], ...]
+    """(client, address:port), its own first."""
+
+    def to_json(self) -> Json:
+        """The documented JSON form."""
+        verdict = self.verdict
+        return {
+            "client": verdict.client,
+            "service": self.service,
+            "destination": verdict.destination,
+            "backend": verdict.backend,
+            "protocol": verdict.protocol,
+            "direction": verdict.direction.value,
+            "outcome": verdict.outcome.value,
+            "by_chassis": {chassis: outcome.value for chassis, outcome in sorted(verdict.by_chassis.items())},
+            "cards": dict(sorted(verdict.cards.items())),
+            "reasons": [_reason_to_json(reason) for reason in verdict.reasons],
+            "stands_for": [{"client": client, "destination": called} for client, called in self.questions],
+        }
+
+
+def compiled(deliveries: Iterable[Delivered], world: World) -> tuple[Compiled, ...]:
+    """Programs of every conversation."""
+    return tuple(Compiled(d, programs(d.conversation, world)) for d in deliveries)
+
+
+def judged(paths: Iterable[Compiled], cards: Mapping[str, HardwareProfile], rows: Rows | None) -> tuple[Judged, ...]:
+    """One per path and direction, in the order of the conversations; `cards` by chassis."""
+    return tuple(
+        Judged(path.delivered.service, verdict, _asked(path.delivered))
+        for path in paths
+        for verdict in judge_offload(path.programs, cards, rows)
+    )
+
+
+def _asked(delivered: Delivered) -> tuple[tuple[str, str], ...]:
+    return tuple(
+        (client.name, f"[{t.address}]:{t.port}" if ":" in t.address else f"{t.address}:{t.port}")
+        for client, t in delivered.questions
+    )
+
+
+# --- as tables ---------------------------------------------------------------------------------------------------------------
+
+HEADER = ("client", "service", "backend", "direction", "outcome", "reasons", "stage", "row", "slow path on", "paths")
+
+
+def counts(found: Iterable[Judged]) -> Counter[Outcome]:
+    """Paths and directions by outcome, each as often as it stands for a question."""
+    total: Counter[Outcome] = Counter()
+    for one in found:
+        total[one.verdict.outcome] += len(one.questions)
+    return total
+
+
+def groups(found: Iterable[Judged], each: bool) -> tuple[tuple[Judged, ...], ...]:
+    """What one row of the table stands for: verdicts of a Service that are equal but for names, or with `each` single ones."""
+    if each:
+        return tuple((one,) for one in found)
+    alike: dict[tuple[object, ...], list[Judged]] = {}
+    for one in found:
+        v = one.verdict
+        stage = decisive(v).stage if v.reasons else ""
+        key = (one.service, v.protocol, v.client.partition("/")[0], v.direction, v.outcome, codes(v), stage)
+        alike.setdefault(key, []).append(one)
+    return tuple(tuple(group) for group in alike.values())
+
+
+def codes(verdict: OffloadVerdict) -> tuple[str, ...]:
+    """Reason codes, the weightiest first."""
+    return tuple(dict.fromkeys(reason.code for reason in verdict.reasons))
+
+
+def decisive(verdict: OffloadVerdict) -> Reason:
+    """The first reason that does all the harm; one that has a flow, if there is one."""
+    worst = [r for r in verdict.reasons if r.outcome is verdict.outcome]
+    return next((r for r in worst if r.flow is not None), worst[0])
+
+
+def row(group: Sequence[Judged], cards: Mapping[str, HardwareProfile]) -> tuple[object, ...]:
+    """One line under `HEADER`."""
+    verdict = group[0].verdict
+    clients = [client for one in group for client, _ in one.questions]
+    backends = [one.verdict.backend for one in group]
+    reason = decisive(verdict) if verdict.reasons else None
+    return (
+        _and_more(clients),
+        f"{group[0].service} {verdict.protocol}",
+        _and_more(backends),
+        verdict.direction.value,
+        verdict.outcome.value,
+        ",".join(codes(verdict)),
+        f"{reason.stage} {reason.flow.priority} of {reason.datapath}" if reason and reason.flow else "",
+        _and_more(reason.rows) if reason else "",
+        slow_path([one.verdict for one in group], cards),
+        sum(len(one.questions) for one in group),
+    )
+
+
+def _and_more(names: Iterable[str]) -> str:
+    first, *others = dict.fromkeys(names) or [""]
+    return f"{first} +{len(others)}" if others else first
+
+
+def slow_path(verdicts: Iterable[OffloadVerdict], cards: Mapping[str, HardwareProfile]) -> str:
+    """Whose cores do what the cards do not take over: "host cores of node1 +1"."""
+    where: dict[str, list[str]] = {}
+    for verdict in verdicts:
+        for chassis, outcome in sorted(verdict.by_chassis.items()):
+            if outcome is not Outcome.OFFLOADED:
+                where.setdefault(cards[chassis].slow_path.runs_on, []).append(chassis)
+    return ", ".join(f"{side} cores of {_and_more(chassis)}" for side, chassis in sorted(where.items()))
+
+
+def explained(found: Iterable[Judged]) -> str:
+    """One block of the distinct reasons, the worst first: text, an example, remedy, and the cards with their sources."""
+    seen: dict[tuple[str, str], Reason] = {}
+    sources: dict[tuple[str, str], dict[str, list[str]]] = {}
+    for one in found:
+        for reason in one.verdict.reasons:
+            key, rule = (reason.code, reason.rule.text), reason.rule
+            if key not in seen or (seen[key].flow is None and reason.flow is not None):
+                seen[key] = reason
+            on = sources.setdefault(key, {}).setdefault(f"{rule.source} ({rule.kind})", [])
+            profile = one.verdict.cards[reason.chassis]
+            if profile not in on:
+                on.append(profile)
+    ranked = sorted(seen, key=lambda key: (seen[key].outcome is not Outcome.SOFTWARE, key))
+    return "\n".join(_explained(seen[key], sources[key]) for key in ranked)
+
+
+def _explained(reason: Reason, sources: Mapping[str, Sequence[str]]) -> str:
+    rule = reason.rule
+    lines = [f"{reason.code}: {reason.outcome.value}", f"    {rule.text}"]
+    if reason.flow is not None:
+        flow = f"{reason.stage} {reason.flow.priority} ({reason.flow.match}) -> {reason.flow.actions}"
+        lines.append(f"    e.g. {reason.what}, by {flow} in {reason.datapath}, from {_and_more(reason.rows)}")
+    if rule.remedy:
+        lines.append(f"    remedy: {rule.remedy}")
+    return "\n".join((*lines, *(f"    {', '.join(on)}: {source}" for source, on in sources.items())))
+
+
+# --- as JSON -----------------------------------------------------------------------------------------------------------------
+
+
+def to_json(title: str, found: Sequence[Judged], cards: Mapping[str, HardwareProfile]) -> Json:
+    """Of one set of cards: its nodes, counts, verdicts, and the rules that the reasons' codes mean."""
+    total = counts(found)
+    rules: dict[tuple[str, str], Json] = {}
+    for one in found:
+        for reason in one.verdict.reasons:
+            rule, profile = reason.rule, one.verdict.cards[reason.chassis]
+            rules.setdefault(
+                (profile, rule.code),
+                {
+                    "profile": profile,
+                    "code": rule.code,
+                    "effect": rule.effect,
+                    "text": rule.text,
+                    "source": rule.source,
+                    "kind": rule.kind.value,
+                    "remedy": rule.remedy,
+                },
+            )
+    return {
+        "title": title,
+        "nodes": {
+            chassis: {"profile": profile.name, "card": profile.card, "slow_path_on": profile.slow_path.runs_on}
+            for chassis, profile in sorted(cards.items())
+        },
+        "paths": {outcome.value: total[outcome] for outcome in Outcome},
+        "verdicts": [one.to_json() for one in found],
+        "rules": [rules[key] for key in sorted(rules)],
+    }
+
+
+def _reason_to_json(reason: Reason) -> Json:
+    return {
+        "code": reason.code,
+        "outcome": reason.outcome.value,
+        "chassis": reason.chassis,
+        "phase": reason.phase.value,
+        "what": reason.what,
+        "stage": reason.stage,
+        "datapath": reason.datapath,
+        "rows": list(reason.rows),
+        "flow": None if reason.flow is None else _flow_to_json(reason.flow),
+    }
+
+
+def _flow_to_json(flow: LogicalFlow) -> Json:
+    return {"priority": flow.priority, "match": flow.match, "actions": flow.actions, "source": flow.source}
