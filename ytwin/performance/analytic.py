@@ -108,13 +108,14 @@ def frame_bytes(case: Case, load: Load) -> tuple[float, float]:
     if isinstance(load, PacketRate):
         return max(load.size_bytes - FCS_BYTES, SMALLEST_FRAME_BYTES), 1.0
     mtu = case.underlay_mtu_bytes - case.overhead_bytes
-    headers = IPV6_TCP_BYTES if _ipv6(case) else IPV4_TCP_BYTES
-    most, size = mss_bytes(int(mtu), 0, _ipv6(case)), load.size_bytes.mean
+    headers = IPV6_TCP_BYTES if is_ipv6(case) else IPV4_TCP_BYTES
+    most, size = mss_bytes(int(mtu), 0, is_ipv6(case)), load.size_bytes.mean
     frames = max(1, math.ceil(size / most))
     return size / frames + headers + ETHERNET_HEADER_BYTES, float(frames)
 
 
-def _ipv6(case: Case) -> bool:
+def is_ipv6(case: Case) -> bool:
+    """Whether the paths are."""
     return case.of(Phase.ESTABLISHED, Direction.FORWARD)[0].destination.count(":") > 1
 
 
@@ -147,7 +148,7 @@ class _Loaded:
         bulk = isinstance(self.load, BulkTcp)
 
         def cost(software: bool) -> PathCost:
-            return _times(
+            return several(
                 self.case.cost(
                     Phase.ESTABLISHED,
                     direction,
@@ -214,7 +215,7 @@ def _scaled(weight: float | Mapping[str, float], factor: float) -> float | Mappi
     return {c: w * factor for c, w in weight.items()} if isinstance(weight, Mapping) else weight * factor
 
 
-def _times(cost: PathCost, frames: float) -> PathCost:
+def several(cost: PathCost, frames: float) -> PathCost:
     """So many frames one behind the other: all the work; the last one waits for the others at the narrowest resource."""
     if frames == 1:
         return cost
@@ -338,7 +339,7 @@ def _latencies(case: Case, ways: list[PathCost], waits: _Waits, per: float) -> d
 def _bulk(case: Case, load: BulkTcp) -> Answer:
     loaded = _Loaded(case, load, load.streams, math.inf)
     job = loaded.one_way(0.0)
-    payload_bits = 8 * mss_bytes(inner_mtu_bytes(case, load), 0, load.ipv6 or _ipv6(case))
+    payload_bits = 8 * mss_bytes(inner_mtu_bytes(case, load), 0, load.ipv6 or is_ipv6(case))
     bounds = [(_capacity(job.total), _carrying(job.total).name)]
     for chassis, card in case.ends.items():
         bounds.append(

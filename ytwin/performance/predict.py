@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from ytwin.core.errors import InvalidInput, Location, Problem
 from ytwin.datapath.offload_types import OffloadVerdict, Outcome
@@ -43,6 +43,8 @@ def predict(
     services: int = 1,
     assume: Outcome | None = None,
     intervals: bool = True,
+    duration_ps: int | None = None,
+    memory_bytes: int = 2 * 2**30,
 ) -> Prediction:
     """What the paths give under a load.
 
@@ -53,20 +55,23 @@ def predict(
     Each value has low and high: every profile number that it rests on is moved to the ends of its interval, one at a time (a
     profile's number moves on all chassis that have the profile), and the changes are combined as the root of the sum of their
     squares, those upwards and those downwards on their own. So they are of independent errors; without `intervals` they are the
-    value itself. InvalidInput: programs, verdicts or profiles that do not belong together.
+    value itself. With an engine, what it measures has the interval of the mean over replications instead; `seed` replays it.
+    `duration_ps`: how long to measure, None: long enough; `memory_bytes`: what a run may take.
+    InvalidInput: programs, verdicts or profiles that do not belong together.
     """
+    if engine not in get_args(Engine):
+        hint = f"use one of {', '.join(get_args(Engine))}"
+        raise InvalidInput([Problem(Location(path="engine"), "engine", f"no engine {engine!r}", hint)])
     case = make_case(programs, verdicts, cards, services, assume)
-    if engine != "analytic":
-        raise InvalidInput([Problem(Location(path="engine"), "engine", f"no engine {engine!r}", "use analytic")])
     found = answer(case, load)
     used = _rest_on(case, load, found)
     bounds = _intervals(case, load, found, used) if intervals else {m: (v, v) for m, v in found.values.items()}
-    return Prediction(
+    prediction = Prediction(
         values=tuple(Value(m, v, *bounds[m]) for m, v in found.values.items()),
         limit=found.limit,
         forward=found.forward,
         reply=found.reply,
-        engine=engine,
+        engine="analytic",
         seed=None,
         rests_on=tuple(
             f"{name}.{path} ({q.kind})"
@@ -77,6 +82,13 @@ def predict(
         utilisation=found.utilisation,
         load=load.name,
         notes=found.notes,
+    )
+    if engine == "analytic":
+        return prediction
+    from ytwin.performance.simulate import simulate  # noqa: PLC0415 - it compiles; formulas do not need that
+
+    return simulate(
+        case, load, prediction, engine=engine, seed=seed, duration_ps=duration_ps, memory_bytes=memory_bytes
     )
 
 

@@ -77,6 +77,13 @@ class Summary:
         rest = at - octave * BINS_PER_OCTAVE
         return min(self.latency_max_ps, (rest + 0.5) * 2.0**octave - 0.5)
 
+    def latencies_ps(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+        """(middle, how many) of the bins that hold any."""
+        held = np.flatnonzero(self.bins)
+        octaves = np.maximum(0, held // BINS_PER_OCTAVE - 1)
+        middles = (held - octaves * BINS_PER_OCTAVE + 0.5) * 2.0**octaves - 0.5
+        return np.minimum(self.latency_max_ps, middles), self.bins[held]
+
     def utilisation(self, stage: int) -> float:
         """Share of the stage's servers that was busy."""
         one = self.stages[stage]

@@ -1,0 +1,435 @@
+"""Costs of paths and a load, as a Network for the engines of `sim`. Pure; draws nothing.
+
+What becomes what:
+- a `Demand` is a step at a station of its resource: its work, always the same, on the resource's servers. Resources are per
+  chassis and shared by all routes and both directions; ports and PCIe are full duplex, so each direction has its own. Waiting
+  places are the profile's (`eswitch.queue`, `slow_path.queue`); others have no end.
+- what a packet takes beyond its work is a delay, in which nobody waits for another. The host stacks' part of it varies as
+  `host.latency_scv` says (log-normal, mean kept); the rest is constant.
+- connections that live as long as the run are taken as they are after the first seconds: in the card's table as far as it has
+  room (`conntrack_table`), the others in software for good. Where connections come and go, the card's table is simulated: first
+  packets do their further work (`opening` steps), and packets go through software until the connection is inserted, one insertion
+  at a time.
+- rule insertion is no station: packets do not wait for it, they go through software meanwhile.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from ytwin.core.units import PS_PER_S, bad
+from ytwin.hardware.model import HardwareProfile
+from ytwin.performance.loads import Load
+from ytwin.performance.types import Demand, PathCost, Share
+from ytwin.sim.analytic import closed_bounds
+from ytwin.sim.distributions import (
+    Constant,
+    Distribution,
+    Empirical,
+    Exponential,
+    Gamma,
+    LogNormal,
+    PerByte,
+    Service,
+    Uniform,
+)
+from ytwin.sim.model import Arrivals, Closed, Network, Open, Pipeline, Source, Stage, Station, Step, Table
+from ytwin.sim.workloads import BulkTcp, ConnectRequestResponse, OpenRequests, PacketRate, RequestResponse
+
+HOST_LATENCY: Final = "host.latency"
+DELAY: Final = "on the way"
+"""Station without limit: what a packet takes beyond its work."""
+STREAMS: Final = "copying of each stream"
+DIRECTIONS: Final = ("forward", "reply")
+FULL_DUPLEX: Final = (Share.PORTS, Share.PCIE)
+OVERDRIVE: Final = 1.25
+"""How far above its limit a path is driven to find what goes through; any number well above 1 gives the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """One packet's way in one direction."""
+
+    cost: PathCost
+    services: Mapping[str, Service]
+    """Resource -> its work, where that depends on the packet's size; else the demand says it."""
+    scv: float
+    """Of the host stacks' part of the latency."""
+
+    @property
+    def demands(self) -> tuple[Demand, ...]:
+        """Those at which packets wait."""
+        return tuple(d for d in self.cost.demands if d.share is not Share.INSERTION and d.service_ps > 0)
+
+    def service(self, demand: Demand) -> Service:
+        """Work at one resource."""
+        return self.services.get(demand.name, Constant(demand.service_ps))
+
+    @property
+    def delays_ps(self) -> tuple[float, float]:
+        """(constant, varying) mean time beyond work; together with the work it is the cost's latency."""
+        varying = sum(part.time_ps for part in self.cost.latency if HOST_LATENCY in part.rests_on)
+        rest = self.cost.latency_ps - varying - sum(d.service_ps for d in self.demands)
+        return max(0.0, rest), max(0.0, varying + min(0.0, rest))
+
+
+@dataclass(frozen=True, slots=True)
+class CardTable:
+    """What a card does with connections; from `ESwitch`."""
+
+    chassis: str
+    connections: int
+    insert_ps: int
+    ageing_ps: int
+    lag_ps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One path under load. Established packets are `forward` and `reply`."""
+
+    name: str
+    weight: float
+    forward: Leg
+    reply: Leg
+    first: tuple[Leg, Leg]
+    """A connection's first packet and its answer."""
+    software: tuple[Leg, Leg]
+    """Established packets of a connection that is in no card's table."""
+    close: tuple[Leg, ...]
+    """A connection's last packets."""
+    tables: tuple[CardTable, ...]
+    """Of the chassis where established packets are offloaded and first ones are not."""
+
+
+def leg(cost: PathCost, scv: float, sized: tuple[PathCost, float, PathCost, float] | None = None) -> Leg:
+    """`sized`: costs of a small and a large packet with their sizes in bytes, where sizes vary; work is a line through them."""
+    services: dict[str, Service] = {}
+    if sized is not None:
+        small, least, large, most = sized
+        large_ps = {d.name: d.service_ps for d in large.demands}
+        for demand in small.demands:
+            slope = (large_ps[demand.name] - demand.service_ps) / (most - least)
+            if slope > 0:
+                services[demand.name] = PerByte(max(0.0, demand.service_ps - slope * least), slope)
+    return Leg(cost, services, scv)
+
+
+def card_table(chassis: str, profile: HardwareProfile) -> CardTable | None:
+    """None: there is no card."""
+    card = profile.eswitch
+    if card is None:
+        return None
+    rules = card.rules_per_connection.value
+    places = min(card.conntrack_table.value, card.flow_table.value / rules if rules else math.inf)
+    # In the long run a rule goes out for every one that comes in.
+    insert_ps = PS_PER_S * rules / min(card.insertion_rate.value, card.deletion_rate.value)
+    ageing_ps, lag_ps = round(card.ageing.value), max(1, round(card.statistics_lag.value))
+    return CardTable(chassis, math.floor(places), max(1, round(insert_ps)), ageing_ps, lag_ps)
+
+
+def queues(cards: Mapping[str, HardwareProfile]) -> dict[str, int]:
+    """Resource -> waiting places, where they end."""
+    found = {}
+    for chassis, profile in cards.items():
+        found[f"{Share.SLOW_PATH} of {chassis}"] = round(profile.slow_path.queue.value)
+        if profile.eswitch is not None:
+            found[f"{Share.ESWITCH} of {chassis}"] = round(profile.eswitch.queue.value)
+    return found
+
+
+class _Builder:
+    """Collects stations and tables while routes become steps."""
+
+    def __init__(self, places: Mapping[str, int]) -> None:
+        self.places = places
+        self.stations = {DELAY: Station(DELAY, None)}
+        self.tables: dict[str, Table] = {}
+
+    def station(self, demand: Demand, direction: str) -> str:
+        """Its name, known from now on."""
+        name = f"{demand.name}, {direction}" if demand.share in FULL_DUPLEX else demand.name
+        self.stations.setdefault(name, Station(name, demand.servers, self.places.get(demand.name)))
+        return name
+
+    def table(self, card: CardTable) -> str:
+        """Its name, known from now on."""
+        name = f"table of {card.chassis}"
+        table = Table(name, card.connections, card.insert_ps, idle_ps=card.ageing_ps, sweep_ps=card.lag_ps)
+        self.tables.setdefault(name, table)
+        return name
+
+    def way(self, one: Leg, direction: str, opening: bool = False, less_ps: float = 0.0) -> list[Step]:
+        """All of a packet; `less_ps`: of its delay that is spent elsewhere."""
+        steps = [Step(self.station(d, direction), one.service(d), opening=opening) for d in one.demands]
+        constant_ps, varying_ps = one.delays_ps
+        constant_ps, less_ps = max(0.0, constant_ps - less_ps), max(0.0, less_ps - constant_ps)
+        varying_ps -= less_ps
+        if constant_ps >= 1:
+            steps.append(Step(DELAY, Constant(constant_ps), opening=opening))
+        if varying_ps >= 1:
+            law = LogNormal(varying_ps, one.scv) if one.scv > 0 else Constant(varying_ps)
+            steps.append(Step(DELAY, law, opening=opening))
+        return steps
+
+    def further(self, one: Leg, base: Leg, direction: str, table: str = "", opening: bool = False) -> list[Step]:
+        """What a packet does more than another of the same direction: its further work, and its further delay."""
+        known = {d.name: d.service_ps for d in base.demands}
+        steps, works_ps = [], 0.0
+        for demand in one.demands:
+            more_ps = demand.service_ps - known.get(demand.name, 0.0)
+            if more_ps >= 1:
+                works_ps += more_ps
+                steps.append(Step(self.station(demand, direction), Constant(more_ps), table, opening))
+        more_ps = one.cost.latency_ps - base.cost.latency_ps - works_ps
+        if more_ps >= 1:
+            steps.append(Step(DELAY, Constant(more_ps), table, opening))
+        return steps
+
+    def known(self, route: Route, number: int, direction: str) -> list[Step]:
+        """An established packet of a connection that is opened during the run: in software until it is in the table."""
+        established = (route.forward, route.reply)[number]
+        steps = self.way(established, direction)
+        if route.tables:
+            # One table for the path: its cards are told together, and the slowest decides.
+            slowest = max(route.tables, key=lambda t: (t.insert_ps, -t.connections))
+            steps += self.further(route.software[number], established, direction, self.table(slowest))
+        return steps
+
+    def packet(self, route: Route) -> list[Step]:
+        """A packet of a flow that is opened during the run; the flow's first one does its further work."""
+        base = route.software[0] if route.tables else route.forward
+        return [*self.known(route, 0, "forward"), *self.further(route.first[0], base, "forward", opening=True)]
+
+
+def build(
+    routes: Sequence[Route],
+    load: Load,
+    places: Mapping[str, int],
+    connections_per_s: float = 0.0,
+    limit_per_s: float = math.inf,
+    stream_ps: float = 0.0,
+) -> Network:
+    """The load on the routes.
+
+    `places`: waiting places (`queues`). `connections_per_s`: how many open, roughly. `limit_per_s`: what the routes carry by
+    formula; a rate without end is driven above it. `stream_ps`: one TCP stream's own time for a segment, on one core.
+    """
+    make = _Builder(places)
+    total = sum(route.weight for route in routes)
+    if not routes or total <= 0:
+        raise bad(
+            "routes", "no-route", "nothing is delivered", "choose a client and a destination that reach each other"
+        )
+    parts = [(route, route.weight / total) for route in _with_room(routes, load, connections_per_s)]
+    sources: list[Source] = []
+    match load:
+        case BulkTcp():
+            if stream_ps:
+                make.stations[STREAMS] = Station(STREAMS, load.streams)
+            sources = [_bulk(make, load, route, n, stream_ps) for route, n in _shared_out(parts, load.streams)]
+        case PacketRate():
+            rate = min(load.rate_per_s, OVERDRIVE * limit_per_s)
+            if not math.isfinite(rate):
+                raise bad("load.rate", "range", "a rate without end", "give a rate, or a path whose limit is known")
+            sources = [_packets(make, load, route, part, rate) for route, part in parts]
+        case RequestResponse():
+            sources = [
+                replace(load, name=route.name, clients=clients).source(_round_trip(make, route, changing(load)))
+                for route, clients in _shared_out(parts, load.clients)
+            ]
+        case ConnectRequestResponse():
+            sources = [
+                replace(load, name=route.name, clients=clients).source((), _round_trip(make, route, True))
+                for route, clients in _shared_out(parts, load.clients)
+            ]
+        case OpenRequests():
+            sources = [
+                replace(
+                    load,
+                    name=route.name,
+                    gap_ps=stretched(load.gap_ps, 1 / part),
+                    connections=max(1, round(load.connections * part)),
+                ).source(_round_trip(make, route, changing(load)))
+                for route, part in parts
+            ]
+    met = {step.station for source in sources for step in source.steps}
+    return Network(
+        tuple(s for s in make.stations.values() if s.name in met), tuple(sources), tuple(make.tables.values())
+    )
+
+
+def _with_room(routes: Sequence[Route], load: Load, connections_per_s: float) -> list[Route]:
+    """Routes, parted where a card's table has no room for all connections: the others stay in software for good.
+
+    There are those alive and those not yet aged (Little 1961); a run is far shorter than it takes to fill a table.
+    """
+    total = sum(route.weight for route in routes)
+    held: dict[str, float] = {}
+    for route in routes:
+        for table in route.tables:
+            count = connections(load) + connections_per_s * table.ageing_ps / PS_PER_S
+            held[table.chassis] = held.get(table.chassis, 0.0) + count * route.weight / total
+    found = []
+    for route in routes:
+        inside = min((min(1.0, t.connections / held[t.chassis]) for t in route.tables), default=1.0)
+        if inside > 0:
+            found.append(replace(route, weight=route.weight * inside))
+        if inside < 1:
+            forward, reply = route.software
+            name = f"{route.name}, beyond the table"
+            weight = route.weight * (1 - inside)
+            found.append(replace(route, name=name, weight=weight, forward=forward, reply=reply, tables=()))
+    return found
+
+
+def connections(load: Load) -> int:
+    """How many there are at a time."""
+    match load:
+        case BulkTcp():
+            return load.streams
+        case PacketRate():
+            return load.flows
+        case RequestResponse() | ConnectRequestResponse():
+            return load.clients
+        case OpenRequests():
+            return load.connections
+
+
+def per_connection(load: Load) -> float:
+    """Jobs of a connection; endless where it stays."""
+    match load:
+        case BulkTcp():
+            given = None
+        case PacketRate():
+            given = load.jobs_per_flow
+        case RequestResponse() | OpenRequests():
+            given = load.requests_per_connection
+        case ConnectRequestResponse():
+            given = load.requests
+    return math.inf if given is None else given
+
+
+def changing(load: Load) -> bool:
+    """Whether connections are opened while it runs."""
+    return math.isfinite(per_connection(load))
+
+
+def _shared_out(parts: Sequence[tuple[Route, float]], count: int) -> list[tuple[Route, int]]:
+    """Whole clients by weight, largest remainders first; routes that get none are left out."""
+    whole = [math.floor(part * count) for _, part in parts]
+    order = sorted(range(len(parts)), key=lambda i: (whole[i] - parts[i][1] * count, i))
+    for i in order[: count - sum(whole)]:
+        whole[i] += 1
+    return [(route, n) for (route, _), n in zip(parts, whole, strict=True) if n]
+
+
+def _bulk(make: _Builder, load: BulkTcp, route: Route, streams: int, stream_ps: float) -> Closed:
+    """Acknowledgements take their time and no work: one answers dozens of segments.
+
+    The window, where it is left open, is what the path holds and again as much, as autotuning ends up (Linux: twice the data
+    of a round trip), but not more than half of any queue. A lost segment is sent again after a round trip (RFC 6675).
+    """
+    trip_ps = route.forward.cost.latency_ps + route.reply.cost.latency_ps
+    window = load.window_segments
+    if window is None:
+        holds = route.forward.cost.packets_per_s * trip_ps / 1e12
+        spare = min((make.places[d.name] / 2 for d in route.forward.demands if d.name in make.places), default=holds)
+        window = max(1, math.ceil((holds + min(holds, spare)) / streams))
+    steps = [*make.way(route.forward, "forward"), Step(DELAY, Constant(route.reply.cost.latency_ps))]
+    if stream_ps:
+        steps.insert(0, Step(STREAMS, Constant(stream_ps)))
+    return replace(
+        load, name=route.name, streams=streams, window_segments=window, retransmit_ps=max(1, round(trip_ps))
+    ).source(steps)
+
+
+def _packets(make: _Builder, load: PacketRate, route: Route, part: float, rate: float) -> Open:
+    steps = make.packet(route) if changing(load) else make.way(route.forward, "forward")
+    flows = max(1, round(load.flows * part))
+    return replace(load, name=route.name, rate_per_s=rate * part, flows=flows).source(steps)
+
+
+def _round_trip(make: _Builder, route: Route, opened: bool) -> list[Step]:
+    """Request and answer; `opened`: the first ones of a connection come after its handshake.
+
+    Nobody waits for a connection's end, but its packets make work. Here the handshake waits for that, and is so much shorter.
+    """
+    if not opened:
+        return [*make.way(route.forward, "forward"), *make.way(route.reply, "reply")]
+    ends = [
+        Step(make.station(d, direction), one.service(d), opening=True)
+        for one, direction in zip(route.close, DIRECTIONS, strict=False)
+        for d in one.demands
+    ]
+    worked_ps = sum(d.service_ps for one in route.close for d in one.demands)
+    steps = [*ends, *make.way(route.first[0], "forward", True, worked_ps), *make.way(route.first[1], "reply", True)]
+    for number, direction in enumerate(DIRECTIONS):
+        steps += make.known(route, number, direction)
+    return steps
+
+
+def stretched(law: Distribution, times: float) -> Distribution:
+    """The same law with a mean so many times as long."""
+    match law:
+        case Constant(value):
+            return Constant(value * times)
+        case Uniform(low, high):
+            return Uniform(low * times, high * times)
+        case Empirical(values):
+            return Empirical(tuple(v * times for v in values))
+        case Exponential(mean) | Gamma(mean) | LogNormal(mean):
+            return replace(law, mean=mean * times)
+
+
+def jobs_for(network: Network, run_ps: int) -> dict[str, int]:
+    """By source: more jobs than begin within the time, surely."""
+    servers = {s.name: s.servers for s in network.stations}
+    found = {}
+    for source in network.sources:
+        if isinstance(source, Open):
+            mean, spread = run_ps / source.gap_ps.mean, source.gap_ps.scv
+        else:
+            own = [s for s in source.steps if not s.opening and not s.table]
+            works: dict[str, float] = {}
+            for step in own:
+                works[step.station] = works.get(step.station, 0.0) + mean_ps(step.service_ps, source)
+            bound = closed_bounds(
+                source.clients, list(works.values()), [servers[s] for s in works], source.think_ps.mean
+            )
+            mean, spread = bound.throughput * run_ps, 1.0
+        found[source.name] = math.ceil(mean + 6 * math.sqrt(spread * mean)) + (
+            source.clients if isinstance(source, Closed) else 10
+        )
+    return found
+
+
+def mean_ps(service: Service, source: Source) -> float:
+    """Mean work, through the sizes where it depends on them."""
+    if isinstance(service, PerByte):
+        return service.fixed + service.per_byte * source.size_bytes.mean
+    return service.mean
+
+
+def pipeline_of(network: Network) -> tuple[Pipeline, Arrivals, tuple[Service, ...]] | None:
+    """(stages, arrivals, delays) where jobs of one open source pass every station once and nobody comes back; else None.
+
+    Such a run can be streamed: its memory does not grow with its length. Delays lie beside the stages: nobody waits there.
+    """
+    source = network.sources[0]
+    if len(network.sources) > 1 or not isinstance(source, Open) or network.tables:
+        return None
+    stations = {s.name: s for s in network.stations}
+    queued = [step for step in source.steps if step.station != DELAY]
+    if any(step.opening for step in source.steps) or len({step.station for step in queued}) < len(queued) or not queued:
+        return None
+    stages = tuple(
+        Stage(s.name, step.service_ps, s.servers or 1, s.queue) for step in queued for s in (stations[step.station],)
+    )
+    arrivals = Arrivals(
+        source.gap_ps, source.connections, source.popularity, source.jobs_per_connection, source.size_bytes
+    )
+    return Pipeline(stages), arrivals, tuple(step.service_ps for step in source.steps if step.station == DELAY)

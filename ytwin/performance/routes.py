@@ -1,0 +1,146 @@
+"""From programs, verdicts and profiles to what the engines simulate: one Route per path, each backend with its own resources."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from frozendict import frozendict
+
+from ytwin.core.units import PS_PER_S
+from ytwin.datapath.program import Direction, Phase, Program
+from ytwin.performance.analytic import frame_bytes, inner_mtu_bytes, is_ipv6, several
+from ytwin.performance.choice import Case, path_key
+from ytwin.performance.cost import SMALLEST_FRAME_BYTES
+from ytwin.performance.loads import Load
+from ytwin.performance.network import Leg, Route, card_table, connections, leg, per_connection
+from ytwin.performance.tables import table_state
+from ytwin.performance.types import Metric, PathCost, Prediction
+from ytwin.sim.distributions import Constant
+from ytwin.sim.workloads import BulkTcp, PacketRate, mss_bytes
+
+
+def paths(case: Case) -> tuple[Case, ...]:
+    """One case per backend."""
+    found = []
+    for forward in case.of(Phase.ESTABLISHED, Direction.FORWARD):
+        own = {
+            key: tuple(p for p in programs if _same(p, forward))
+            for key, programs in case.programs.items()
+            if any(_same(p, forward) for p in programs)
+        }
+        found.append(Case(frozendict(own), case.outcomes, case.cards, case.services))
+    return tuple(found)
+
+
+def _same(one: Program, other: Program) -> bool:
+    return path_key(one)[:4] == path_key(other)[:4]
+
+
+def opened_per_s(load: Load, analytic: Prediction) -> float:
+    """New connections, by what the formulas say of the rate."""
+    jobs = next((v.value for v in analytic.values if v.metric is Metric.REQUEST_RATE), 0.0)
+    if isinstance(load, PacketRate):
+        jobs = analytic[Metric.PACKET_RATE].value * 1e6
+    return jobs / per_connection(load)
+
+
+@dataclass(frozen=True)
+class _Path:
+    """One backend's case under the load."""
+
+    case: Case
+    load: Load
+    entries: Mapping[str, float]
+
+    def leg(self, phase: Phase, direction: Direction, software: bool = False) -> Leg:
+        """A packet of an established connection carries the load; others are as small as can be, unless the load is packets."""
+        if phase is Phase.ESTABLISHED and not (isinstance(self.load, BulkTcp) and direction is Direction.REPLY):
+            cost, sized = self._loaded(direction, software)
+        else:
+            packet = isinstance(self.load, PacketRate)
+            frame = frame_bytes(self.case, self.load)[0] if packet else SMALLEST_FRAME_BYTES
+            cost, sized = self._cost(phase, direction, frame, software), None
+        return leg(cost, self._scv(cost), sized)
+
+    def _cost(self, phase: Phase, direction: Direction, frame: float, software: bool) -> PathCost:
+        bulk = isinstance(self.load, BulkTcp) and direction is Direction.FORWARD
+        return self.case.cost(
+            phase,
+            direction,
+            frame,
+            bulk=bulk,
+            flows=connections(self.load),
+            entries=self.entries,
+            software=software,
+        )
+
+    def _loaded(
+        self, direction: Direction, software: bool
+    ) -> tuple[PathCost, tuple[PathCost, float, PathCost, float] | None]:
+        frame, frames = frame_bytes(self.case, self.load)
+        mean = several(self._cost(Phase.ESTABLISHED, direction, frame, software), frames)
+        if isinstance(self.load, BulkTcp | PacketRate) or isinstance(self.load.size_bytes, Constant):
+            return mean, None
+        # Sizes vary: work is a line through a packet without payload and a full one, or all of it in proportion to the size
+        # where a request is several full ones.
+        most = mss_bytes(int(self.case.underlay_mtu_bytes - self.case.overhead_bytes), 0, is_ipv6(self.case))
+        headers = frame - self.load.size_bytes.mean / frames
+        full = self._cost(Phase.ESTABLISHED, direction, headers + most, software)
+        if frames > 1:
+            return mean, (several(full, 0.0), 0.0, full, float(most))
+        return mean, (self._cost(Phase.ESTABLISHED, direction, headers, software), 0.0, full, float(most))
+
+    def _scv(self, cost: PathCost) -> float:
+        """Of the stacks' part, so that its variance is the sum of what its ends say."""
+        parts = [
+            (p.time_ps, self.case.cards[p.chassis].host.latency_scv.value)
+            for p in cost.latency
+            if "host.latency" in p.rests_on
+        ]
+        mean = sum(time_ps for time_ps, _ in parts)
+        return sum(time_ps * scv for time_ps, scv in parts) / mean if mean else 0.0
+
+
+def routes_of(case: Case, load: Load, analytic: Prediction) -> tuple[Route, ...]:
+    """Equal shares of the load, as OVN's hash gives them."""
+    opened = opened_per_s(load, analytic)
+    entries = {}
+    for chassis in case.offloading():
+        chip = case.cards[chassis].eswitch
+        if chip is not None:
+            entries[chassis] = table_state(chip, connections(load), opened).entries
+    found = []
+    for one in paths(case):
+        path = _Path(one, load, entries)
+        program = one.of(Phase.ESTABLISHED, Direction.FORWARD)[0]
+        both = {direction: one.has(Phase.ESTABLISHED, direction) for direction in Direction}
+        ways = [direction if both[direction] else Direction.FORWARD for direction in Direction]
+        first = [Phase.FIRST if one.has(Phase.FIRST, d) else Phase.ESTABLISHED for d in ways]
+        visited = {v.chassis for v in program.visits}
+        tables = tuple(
+            table
+            for chassis in sorted(visited & one.offloading())
+            if (table := card_table(chassis, one.cards[chassis])) is not None
+        )
+        found.append(
+            Route(
+                f"{program.client} to {program.backend}",
+                1.0,
+                path.leg(Phase.ESTABLISHED, ways[0]),
+                path.leg(Phase.ESTABLISHED, ways[1]),
+                (path.leg(first[0], ways[0]), path.leg(first[1], ways[1])),
+                (path.leg(Phase.ESTABLISHED, ways[0], True), path.leg(Phase.ESTABLISHED, ways[1], True)),
+                tuple(path.leg(Phase.CLOSE, d) for d in Direction if one.has(Phase.CLOSE, d)),
+                tables,
+            )
+        )
+    return tuple(found)
+
+
+def segment(case: Case, load: BulkTcp) -> tuple[float, float]:
+    """(payload of a segment in bytes, one stream's own time for it in ps: the slower end's core copies it)."""
+    payload = mss_bytes(inner_mtu_bytes(case, load), 0, load.ipv6 or is_ipv6(case))
+    rates = [card.host.stream_rate.value for card in case.ends.values()]
+    return float(payload), PS_PER_S * 8 * payload / min(rates, default=math.inf)

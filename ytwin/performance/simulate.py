@@ -1,0 +1,357 @@
+"""Predictions from an engine: the same network run several times on independent random streams, with intervals.
+
+A run begins empty. A fifth of it, or more if MSER-5 says so, is left out (`sim.statistics.warmup_mser`); what is measured lasts
+`duration_ps`. Replication k draws from `Streams(seed, k)`, so a prediction is replayed by its seed. Throughput is what comes out
+within the measured time, so a path driven above its limit gives the limit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+from frozendict import frozendict
+from scipy.special import ndtri
+
+from ytwin.core.units import bad, require
+from ytwin.performance.analytic import answer
+from ytwin.performance.choice import Case
+from ytwin.performance.loads import Load
+from ytwin.performance.network import DELAY, Route, build, jobs_for, mean_ps, per_connection, pipeline_of, queues
+from ytwin.performance.routes import opened_per_s, routes_of, segment
+from ytwin.performance.types import Metric, Prediction, Value
+from ytwin.sim import fast, reference
+from ytwin.sim.distributions import Constant, LogNormal, Service
+from ytwin.sim.model import Closed, Network
+from ytwin.sim.results import Result
+from ytwin.sim.statistics import mean_of, warmup_mser
+from ytwin.sim.streams import Streams, draw_network
+from ytwin.sim.workloads import BulkTcp, PacketRate
+
+Engine = Literal["fast", "reference"]
+Floats = npt.NDArray[np.float64]
+
+REPLICATIONS: Final = 5
+WARMUP: Final = 0.25
+"""What is left out at the beginning, as a part of what is measured."""
+FEWEST_FOR_P99: Final = 100
+MOST_STREAMED_BYTES: Final = 64 * 2**20
+"""What a streamed run takes, whatever its length."""
+REFERENCE_JOB_BYTES: Final = 6000
+"""simpy's process, events and resources of one job."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What one prediction is going to simulate, and what that takes."""
+
+    network: Network
+    duration_ps: int
+    """Measured; a run is longer by its warm-up."""
+    jobs: Mapping[str, int]
+    """By source, of one replication: at least as many as begin."""
+    needs_bytes: int
+    streamed: bool
+
+    @property
+    def warmup_ps(self) -> int:
+        """Left out at least: a part of the run, and what some jobs take on the empty network."""
+        return _warmup_ps(self.network, self.duration_ps)
+
+    @property
+    def run_ps(self) -> int:
+        """With warm-up."""
+        return self.duration_ps + self.warmup_ps
+
+
+def _warmup_ps(network: Network, duration_ps: int) -> int:
+    longest = max(sum(mean_ps(step.service_ps, source) for step in source.steps) for source in network.sources)
+    return max(round(WARMUP * duration_ps), round(5 * longest))
+
+
+def planned(network: Network, duration_ps: int, engine: Engine, memory_bytes: int) -> Run:
+    """How to simulate it within the memory; InvalidInput, before anything is drawn, where there is no way."""
+    require(duration_ps > 0, "duration", f"{duration_ps} ps", "give a time above 0, such as `10 ms`")
+    whole = Run(network, duration_ps, jobs_for(network, duration_ps + _warmup_ps(network, duration_ps)), 0, False)
+    needs = needed_bytes(network, whole.jobs, engine)
+    whole = replace(whole, needs_bytes=needs)
+    if needs <= memory_bytes:
+        return whole
+    pipeline = pipeline_of(network) if engine == "fast" else None
+    if pipeline is not None and memory_bytes >= MOST_STREAMED_BYTES:
+        return replace(whole, needs_bytes=MOST_STREAMED_BYTES, streamed=True)
+    fits_ps = duration_ps * memory_bytes / needs
+    streamable = f"give at least {size(MOST_STREAMED_BYTES)} to have it streamed, " if pipeline is not None else ""
+    others = "use --engine analytic" if engine == "fast" else "use --engine fast or analytic"
+    raise bad(
+        "memory",
+        "memory",
+        f"{sum(whole.jobs.values()):,} jobs in {_time(duration_ps)} and its warm-up need {size(needs)}, "
+        f"{size(memory_bytes)} are given",
+        f"simulate a shorter time (--duration below {_time(fits_ps)}), {streamable}give more memory, or {others}, "
+        "which needs none",
+    )
+
+
+def needed_bytes(network: Network, jobs: Mapping[str, int], engine: Engine) -> int:
+    """Memory of one replication: draws, state and results of every job, and tables by connection."""
+    counts = [jobs[s.name] for s in network.sources]
+    extra = sum(counts) * REFERENCE_JOB_BYTES if engine == "reference" else 0
+    return fast.needed_bytes(network, counts) + extra
+
+
+def size(count: float) -> str:
+    """Bytes, for people."""
+    for unit, one in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if count >= one:
+            return f"{count / one:.3g} {unit}"
+    return f"{count:.0f} B"
+
+
+def _time(time_ps: float) -> str:
+    for unit, one in (("s", 1e12), ("ms", 1e9), ("us", 1e6), ("ns", 1e3)):
+        if time_ps >= one:
+            return f"{time_ps / one:.3g} {unit}"
+    return f"{time_ps:.0f} ps"
+
+
+def default_duration_ps(network: Network, engine: Engine) -> int:
+    """10 ms, or as long as 20,000 jobs take (the reference engine: 200 us and 1,000)."""
+    least_ps, jobs = (10**10, 20_000) if engine == "fast" else (2 * 10**8, 1_000)
+    per_ms = sum(jobs_for(network, 10**9).values()) if network.sources else 0
+    return max(least_ps, math.ceil(10**9 * jobs / max(1, per_ms)))
+
+
+def simulate_network(run: Run, engine: Engine, seed: int, replications: int = REPLICATIONS) -> tuple[Outcome, ...]:
+    """One outcome per replication."""
+    require(
+        replications >= 2, "replications", f"{replications}", "give at least 2: an interval comes from their difference"
+    )
+    if run.streamed:
+        return tuple(_streamed(run, Streams(seed, k)) for k in range(replications))
+    found = []
+    for k in range(replications):
+        draws = draw_network(run.network, Streams(seed, k), run.jobs)
+        if engine == "fast":
+            result = fast.simulate(run.network, draws, run.run_ps, 2**62)  # the memory was looked at before
+        else:
+            result = reference.simulate(run.network, draws, run.run_ps)
+        found.append(_outcome(run, result))
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one replication gave, after its warm-up."""
+
+    done_per_s: float
+    loss: float
+    """Part of the tries that was lost."""
+    latency_ps: tuple[float, float, float] | None
+    """Mean, median and 99th percentile of the jobs; None if there were too few."""
+    utilisation: Mapping[str, float]
+
+
+def _outcome(run: Run, result: Result) -> Outcome:
+    begin_ps, end_ps = run.warmup_ps, run.run_ps
+    for source, one in zip(run.network.sources, result.sources, strict=True):
+        began = one.start_ps[one.start_ps >= 0]
+        if isinstance(source, Closed) and len(began) == len(one.start_ps):
+            end_ps = min(end_ps, int(began.max()))  # all draws are used: what follows is a run that fades out
+        begin_ps = max(begin_ps, _cut_ps(one.start_ps, one.end_ps, run.run_ps))
+    if end_ps <= begin_ps:
+        raise bad("duration", "duration", f"nothing is left of {_time(run.duration_ps)}", "simulate longer")
+    rate, latencies, tries, lost = 0.0, [], 0, 0
+    for one in result.sources:
+        rate += one.throughput_per_s(begin_ps, end_ps)
+        measured = (one.start_ps >= begin_ps) & (one.start_ps < end_ps)
+        latencies.append((one.end_ps - one.start_ps)[measured & one.done])
+        tries += int(one.tries[measured].sum())
+        lost += int((one.tries[measured] - one.done[measured]).sum())
+    ends_ps = max(1, result.end_ps)
+    busy = {
+        station.name: float(result.busy_ps[i]) / station.servers / ends_ps
+        for i, station in enumerate(run.network.stations)
+        if station.servers is not None
+    }
+    return Outcome(rate, lost / max(1, tries), _summary(np.concatenate(latencies).astype(np.float64)), busy)
+
+
+def _cut_ps(start_ps: npt.NDArray[np.int64], end_ps: npt.NDArray[np.int64], run_ps: int) -> int:
+    """Where MSER-5 says that the warm-up ends, half of the run at most."""
+    order = np.argsort(start_ps, kind="stable")
+    order = order[(end_ps >= 0)[order]]
+    if len(order) < 100:
+        return 0
+    series = (end_ps - start_ps)[order]
+    return min(run_ps // 2, int(start_ps[order[warmup_mser(series)]]))
+
+
+def _summary(latencies: Floats) -> tuple[float, float, float] | None:
+    if not len(latencies):
+        return None
+    p99 = float(np.percentile(latencies, 99)) if len(latencies) >= FEWEST_FOR_P99 else math.nan
+    return float(latencies.mean()), float(np.median(latencies)), p99
+
+
+def _streamed(run: Run, streams: Streams) -> Outcome:
+    parts = pipeline_of(run.network)
+    assert parts is not None
+    pipeline, arrivals, delays = parts
+    jobs = max(1, round(run.run_ps / arrivals.gap_ps.mean))
+    summary = fast.stream(pipeline, arrivals, streams, jobs, run.warmup_ps / run.run_ps)
+    latency = _with_delays(*summary.latencies_ps(), delays) if summary.measured >= FEWEST_FOR_P99 else None
+    busy = {stage.name: summary.utilisation(i) for i, stage in enumerate(pipeline.stages)}
+    return Outcome(summary.done_per_s, summary.lost / jobs, latency, busy)
+
+
+_STEPS: Final = 400
+"""Quantiles that stand for a varying delay."""
+
+
+def _with_delays(
+    values: Floats, weights: npt.NDArray[np.int64], delays: Sequence[Service]
+) -> tuple[float, float, float]:
+    """Mean, median, 99th percentile of waiting and service in the stages plus delays, which do not depend on them."""
+    shares = weights / weights.sum()
+    for delay in delays:
+        if isinstance(delay, LogNormal):
+            variance = math.log1p(delay.scv)
+            middle = ndtri((np.arange(_STEPS) + 0.5) / _STEPS)
+            more = np.exp(math.log(delay.mean) - variance / 2 + math.sqrt(variance) * middle)
+            values = (values[:, None] + more[None, :]).reshape(-1)
+            shares = np.repeat(shares / _STEPS, _STEPS)
+        else:
+            assert isinstance(delay, Constant)
+            values = values + delay.value
+    order = np.argsort(values)
+    reached = np.cumsum(shares[order])
+    ranks = [min(len(order) - 1, int(np.searchsorted(reached, p))) for p in (0.5, 0.99)]
+    median, p99 = (float(values[order[rank]]) for rank in ranks)
+    return float((values * shares).sum()), median, p99
+
+
+def simulate_routes(
+    routes: Sequence[Route],
+    load: Load,
+    places: Mapping[str, int],
+    analytic: Prediction,
+    *,
+    engine: Engine = "fast",
+    seed: int = 0,
+    duration_ps: int | None = None,
+    memory_bytes: int = fast.MEMORY_BYTES,
+    replications: int = REPLICATIONS,
+    connections_per_s: float = 0.0,
+    limit_per_s: float = math.inf,
+    mss_bytes: float = 0.0,
+    stream_ps: float = 0.0,
+) -> Prediction:
+    """`analytic` with what the engine measures in place of what formulas say.
+
+    Of metrics that are not measured (instructions, CPI) the formulas' values stay; cores go with the throughput. `limit_per_s` is
+    the routes' by formula; a packet rate without end is driven above it. `mss_bytes`: payload of a segment, for bulk TCP.
+    """
+    network = build(routes, load, places, connections_per_s, limit_per_s, stream_ps)
+    duration = default_duration_ps(network, engine) if duration_ps is None else duration_ps
+    run = planned(network, duration, engine, memory_bytes)
+    outcomes = simulate_network(run, engine, seed, replications)
+    found = _measured(load, outcomes, mss_bytes, limit_per_s)
+    values = [
+        found.pop(v.metric) if v.metric in found else _carried(v, analytic, outcomes, load) for v in analytic.values
+    ]
+    busy = {name: float(np.mean([o.utilisation[name] for o in outcomes])) for name in outcomes[0].utilisation}
+    return replace(
+        analytic,
+        values=(*values, *found.values()),
+        engine=engine,
+        seed=seed,
+        utilisation=frozendict({name: share for name, share in busy.items() if name != DELAY}),
+    )
+
+
+def simulate(
+    case: Case,
+    load: Load,
+    analytic: Prediction,
+    *,
+    engine: Engine = "fast",
+    seed: int = 0,
+    duration_ps: int | None = None,
+    memory_bytes: int = fast.MEMORY_BYTES,
+    replications: int = REPLICATIONS,
+) -> Prediction:
+    """`analytic`, which is of the same case and load, with what the engine measures in place of what formulas say."""
+    limit_per_s, mss, stream_ps = math.inf, 0.0, 0.0
+    if isinstance(load, PacketRate):
+        limit_per_s = answer(case, replace(load, rate_per_s=math.inf)).values[Metric.PACKET_RATE] * 1e6
+    elif isinstance(load, BulkTcp):
+        mss, stream_ps = segment(case, load)
+    return simulate_routes(
+        routes_of(case, load, analytic),
+        load,
+        queues(case.cards),
+        analytic,
+        engine=engine,
+        seed=seed,
+        duration_ps=duration_ps,
+        memory_bytes=memory_bytes,
+        replications=replications,
+        connections_per_s=opened_per_s(load, analytic),
+        limit_per_s=limit_per_s,
+        mss_bytes=mss,
+        stream_ps=stream_ps,
+    )
+
+
+def _value(metric: Metric, samples: Sequence[float], most: float = math.inf) -> Value:
+    estimate = mean_of(samples)
+    return Value(metric, estimate.value, max(0.0, estimate.low), min(most, estimate.high))
+
+
+def _measured(load: Load, outcomes: Sequence[Outcome], mss_bytes: float, limit_per_s: float) -> dict[Metric, Value]:
+    rates = [o.done_per_s for o in outcomes]
+    found = []
+    if isinstance(load, BulkTcp):
+        found.append(_value(Metric.BANDWIDTH, [r * mss_bytes * 8 / 1e9 for r in rates]))
+        found.append(_value(Metric.PACKET_RATE, [r / 1e6 for r in rates]))
+        found.append(_value(Metric.LOSS, [o.loss for o in outcomes], 1.0))
+        return {v.metric: v for v in found}
+    one_way = 1.0
+    if isinstance(load, PacketRate):
+        found.append(_value(Metric.PACKET_RATE, [r / 1e6 for r in rates]))
+    else:
+        # A request's way there and back; one that opens its connection has the handshake's too.
+        found.append(_value(Metric.REQUEST_RATE, rates))
+        one_way = 0.5 / (1 + 1 / per_connection(load))
+    found.append(_value(Metric.LOSS, [o.loss for o in outcomes], 1.0))
+    steady = not isinstance(load, PacketRate) or load.rate_per_s < limit_per_s
+    known = [o.latency_ps for o in outcomes if o.latency_ps is not None]
+    if steady and len(known) == len(outcomes):  # above the limit it only says how long the run was
+        found.append(_value(Metric.LATENCY, [mean * one_way / 1e6 for mean, _, _ in known]))
+        found.append(_value(Metric.LATENCY_P50, [median * one_way / 1e6 for _, median, _ in known]))
+        if not any(math.isnan(p99) for _, _, p99 in known):
+            found.append(_value(Metric.LATENCY_P99, [p99 * one_way / 1e6 for _, _, p99 in known]))
+    return {v.metric: v for v in found}
+
+
+_GOING_WITH_RATE: Final = (Metric.HOST_CORES, Metric.CARD_CORES)
+_RATES: Final = (Metric.REQUEST_RATE, Metric.PACKET_RATE, Metric.BANDWIDTH)
+
+
+def _carried(value: Value, analytic: Prediction, outcomes: Sequence[Outcome], load: Load) -> Value:
+    """A value of the formulas: as it is, or in proportion to what really goes through."""
+    if value.metric not in _GOING_WITH_RATE:
+        return value
+    wanted = {Metric.REQUEST_RATE: 1.0, Metric.PACKET_RATE: 1e6}
+    if isinstance(load, BulkTcp | PacketRate):
+        wanted.pop(Metric.REQUEST_RATE)
+    for formula in analytic.values:
+        if formula.metric in wanted and formula.value > 0:
+            times = float(np.mean([o.done_per_s for o in outcomes])) / (formula.value * wanted[formula.metric])
+            return Value(value.metric, value.value * times, value.low * times, value.high * times)
+    return value
