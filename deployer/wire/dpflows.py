@@ -64,6 +64,17 @@ class DatapathFlow:
     def from_tunnel(self) -> bool:
         return bool(self.key("tunnel"))
 
+    def mask(self, name: str) -> int:
+        """Bits of a conntrack field (ct_state, ct_mark, ct_label) that the flow matches; -1 for all."""
+        text = self.key(name)
+        _, slash, mask = text.partition("/")
+        return int(mask, 0) if slash else -1 if text else 0
+
+    @property
+    def operations(self) -> tuple[str, ...]:
+        """What it does, in the words of `deployer.wire.megaflows`: ct forms, hash, set headers, tunnel_push, output."""
+        return tuple(_operations(self.actions))
+
     def permits(self, kind: Kind) -> bool:
         """Whether a packet of this kind, just looked up in conntrack, may match."""
         value, _, mask = self.key("ct_state").partition("/")
@@ -134,7 +145,12 @@ class Chain:
 
 
 def chains(flows: Iterable[DatapathFlow], packet: Tuple5, kind: Kind, *, from_tunnel: bool) -> frozenset[Chain]:
-    """Every way that `packet` took from a look-up with recirc_id 0 to an output.
+    """Every way that `packet` took from a look-up with recirc_id 0 to an output, as numbers; see `trails`."""
+    return frozenset(chain for chain, _ in trails(flows, packet, kind, from_tunnel=from_tunnel))
+
+
+def trails(flows: Iterable[DatapathFlow], packet: Tuple5, kind: Kind, *, from_tunnel: bool) -> tuple[Trail, ...]:
+    """Every way that `packet` took from a look-up with recirc_id 0 to an output, and the flow that it met in each pass.
 
     The flows must be those of one connection and its replies: after the first look-up only conntrack's state tells the packets
     apart, because NAT changes the rest. Where no flow permits the kind (a zone that never sees replies keeps calling packets
@@ -148,23 +164,25 @@ def chains(flows: Iterable[DatapathFlow], packet: Tuple5, kind: Kind, *, from_tu
         elif flow.from_tunnel == from_tunnel and flow.matches(packet):
             roots.append(flow)
     own = [flow for flow in roots if flow.matches(packet, exactly=True)]
-    return frozenset(chain for root in own or roots for chain in _follow(following, root, kind, 0, 0))
+    return tuple(trail for root in own or roots for trail in _follow(following, (root,), kind, 0))
 
 
 Following: TypeAlias = dict[tuple[str, int], list[DatapathFlow]]
+Trail: TypeAlias = tuple[Chain, tuple[DatapathFlow, ...]]
 
 
-def _follow(following: Following, flow: DatapathFlow, kind: Kind, recirculations: int, lookups: int) -> Iterator[Chain]:
-    if recirculations > _LONGEST_CHAIN:
+def _follow(following: Following, passed: tuple[DatapathFlow, ...], kind: Kind, lookups: int) -> Iterator[Trail]:
+    flow = passed[-1]
+    if len(passed) > _LONGEST_CHAIN:
         raise ValueError(f"recirculations without end at recirc_id {flow.recirc_id:#x}")
     for count, target, end in _ways(flow.actions):
         total = lookups + count
         if end:
-            yield Chain(recirculations, total, end)
+            yield Chain(len(passed) - 1, total, end), passed
             continue
         possible = following.get((flow.in_port, target), [])
         for successor in [f for f in possible if f.permits(kind)] or possible:
-            yield from _follow(following, successor, kind, recirculations + 1, total)
+            yield from _follow(following, (*passed, successor), kind, total)
 
 
 def _ways(actions: str) -> list[tuple[int, int, str]]:
@@ -182,6 +200,39 @@ def _ways(actions: str) -> list[tuple[int, int, str]]:
         elif not inside and "=" not in part and part not in _NO_OUTPUT:
             found.append((lookups, 0, part))
     return found
+
+
+def _operations(actions: str) -> Iterator[str]:
+    for part in split(actions):
+        name, inside = _call(part)
+        if name == "ct":
+            yield _ct_form(inside)
+        elif name in ("clone", "actions", "le"):
+            yield from _operations(inside)
+        elif name == "check_pkt_len":
+            yield "check_pkt_larger"
+            yield from (o for p in split(inside) if p.startswith("le(") for o in _operations(p))
+        elif name == "set":
+            yield f"set {_SET.get(_call(inside)[0], _call(inside)[0])}"
+        elif name in _NAMED:
+            yield _NAMED[name]
+        elif not inside and "=" not in part and part not in _NO_OUTPUT:
+            yield "output"
+
+
+_SET = {"ipv4": "ip", "ipv6": "ip", "tcp": "ports", "udp": "ports", "sctp": "ports"}
+_NAMED = {"hash": "dp_hash", "tnl_push": "tunnel_push", "userspace": "controller"}
+
+
+def _ct_form(inside: str) -> str:
+    """`commit,zone=3,mark=0x2/0x2,nat(dst=10.0.0.1:80)` as `ct(commit,nat(dst))`."""
+    parts = split(inside)
+    said = ["commit"] if "commit" in parts else []
+    for part in parts:
+        name, how = _call(part)
+        if name == "nat":
+            said.append(f"nat({how.partition('=')[0]})" if how else "nat")
+    return f"ct({','.join(said)})" if said else "ct"
 
 
 def split(text: str) -> list[str]:

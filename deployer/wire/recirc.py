@@ -2,7 +2,8 @@
 
 For every delivered cell of the matrix and every backend: all datapath flows and connections are forgotten, one connection is
 made, and the flows that it left on each chassis are read and followed from recirc_id 0 to the output. The number of
-recirculations and of conntrack look-ups must be the twin's, for the first packet, the reply and the second packet. Where the twin
+recirculations and of conntrack look-ups must be the twin's, for the first packet, the reply and the second packet; so must be
+what each pass does, and no flow may match a bit of conntrack's that the twin's program does not say was examined. Where the twin
 says that a datapath drops a packet for too many of them, the connection must stay unanswered and that chassis count the drop.
 """
 
@@ -11,18 +12,21 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from math import ceil, log
 from typing import Any
 
 from deployer.lab import Lab, LabError
 from deployer.lab.chassis import INTEGRATION
-from deployer.wire.dpflows import Chain, DatapathFlow, Kind, Tuple5, chains, port_of_client, read_flows
+from deployer.wire.dpflows import Chain, DatapathFlow, Kind, Trail, Tuple5, port_of_client, read_flows, trails
+from deployer.wire.megaflows import MegaflowComparison, compare_megaflows
 from deployer.wire.question import ANSWER, Outcome
 from deployer.wire.traffic import Traffic, why_not
 from ytwin.core.tables import format_table
-from ytwin.datapath import LIMITS, Entry, Overrun, Stay, limited, overruns, stays
+from ytwin.datapath import LIMITS, Entry, Overrun, Stay, limited, overruns, programs, stays
+from ytwin.datapath.program import Direction, Phase, Visit
 from ytwin.pipeline import Twin
 from ytwin.trace import Tracer
 from ytwin.trace.conversation import CLIENT_PORT
@@ -83,6 +87,13 @@ class PassesReport:
     unmeasured: tuple[str, ...] = ()
     """Cells or backends that could not be measured, and why."""
     seconds: float = 0.0
+    megaflows: tuple[MegaflowComparison, ...] = ()
+    """Pass by pass, where the stays are equal."""
+
+    @property
+    def surprises(self) -> tuple[MegaflowComparison, ...]:
+        """Passes whose flow matches what was not predicted, or does something else."""
+        return tuple(m for m in self.megaflows if not m.holds)
 
     @property
     def differences(self) -> tuple[Comparison, ...]:
@@ -92,16 +103,26 @@ class PassesReport:
     @property
     def holds(self) -> bool:
         """Everything measured is equal, and what should be dropped is."""
-        return not self.differences and all(d.dropped for d in self.drops)
+        return not self.differences and not self.surprises and all(d.dropped for d in self.drops)
 
     def to_json(self) -> dict[str, Any]:
-        """`{"holds", "seconds", "comparisons": [...], "drops": [...], "unmeasured": [...]}`."""
+        """`{"holds", "seconds", "comparisons": [...], "drops": [...], "unmeasured": [...], "megaflows": {...}}`.
+
+        megaflows: {passes, matched, unpredicted, absent: {field: passes}, surprises: [...]}.
+        """
         return {
             "holds": self.holds,
             "seconds": self.seconds,
             "comparisons": [{**asdict(c), "equal": c.equal} for c in self.comparisons],
             "drops": [asdict(d) for d in self.drops],
             "unmeasured": list(self.unmeasured),
+            "megaflows": {
+                "passes": len(self.megaflows),
+                "matched": Counter(field for m in self.megaflows for field in m.matched),
+                "unpredicted": Counter(field for m in self.megaflows for field in m.unpredicted),
+                "absent": Counter(field for m in self.megaflows for field in m.absent),
+                "surprises": [asdict(m) for m in self.surprises],
+            },
         }
 
     def __str__(self) -> str:
@@ -109,6 +130,10 @@ class PassesReport:
         if self.differences:
             rows = [(c.cell, c.backend, c.walk, c.chassis, c.twin, c.wire) for c in self.differences]
             parts.append(format_table(("cell", "backend", "walk", "chassis", "twin", "wire"), rows))
+        if self.surprises:
+            found = [(m.cell, m.walk, m.chassis, m.number, m.unpredicted, m.twin, m.wire) for m in self.surprises]
+            header = ("cell", "walk", "chassis", "pass", "not predicted", "twin does", "wire does")
+            parts.append(format_table(header, sorted(set(found))))
         parts += [
             f"{d.cell}: {'dropped' if d.dropped else 'NOT dropped'} on {d.chassis}: {d.reason}" for d in self.drops
         ]
@@ -119,6 +144,13 @@ class PassesReport:
             f"{cells} delivered cells, {len(self.comparisons)} stays on a chassis compared, {len(self.differences)} differ; "
             f"at most {longest} recirculations; {len(self.drops)} drops predicted, "
             f"{sum(d.dropped for d in self.drops)} seen; {self.seconds:.0f} s"
+        )
+        absent = Counter(field for m in self.megaflows for field in m.absent)
+        parts.append(
+            f"{len(self.megaflows)} passes: {sum(m.twin != m.wire for m in self.megaflows)} do something else; conntrack fields "
+            f"matched: {sum(len(m.matched) for m in self.megaflows)} as predicted, "
+            f"{sum(len(m.unpredicted) for m in self.megaflows)} not predicted, {absent.total()} predicted but absent"
+            + (f" ({', '.join(f'{name} {count}' for name, count in absent.most_common())})" if absent else "")
         )
         return "\n".join(parts)
 
@@ -175,6 +207,7 @@ class _Measurement:
         self.hosts = pids.keys()
         self.traffic = Traffic(pids.__getitem__)
         self.comparisons: list[Comparison] = []
+        self.megaflows: list[MegaflowComparison] = []
         self.drops: list[PredictedDrop] = []
         self.unmeasured: list[str] = []
 
@@ -214,7 +247,7 @@ class _Measurement:
         finally:
             await self.traffic.close()
         report = (tuple(self.comparisons), tuple(self.drops), tuple(self.unmeasured))
-        return PassesReport(*report, time.monotonic() - begin)
+        return PassesReport(*report, time.monotonic() - begin, tuple(self.megaflows))
 
     async def measure(self, cell: _Cell) -> bool:
         """Connect until every backend was met; whether that came about. A cell with predicted drops is measured once."""
@@ -285,19 +318,42 @@ class _Measurement:
         for path in paths[:1]:
             called = _tuple(path.forward.sent, 0)
             port = port_of_client(flows[stays(path.forward)[0].chassis], called)
+            visits = self.visits(cell.traced, path)
             for kind, walk in ((Kind.FIRST, path.forward), (Kind.REPLY, path.reply), (Kind.SECOND, path.second)):
-                for stay in stays(walk) if walk is not None else ():
+                for number, stay in enumerate(stays(walk) if walk is not None else ()):
                     tunnel = stay.entry is Entry.TUNNEL
-                    found = chains(flows[stay.chassis], _tuple(stay.packet, port), kind, from_tunnel=tunnel)
-                    name = kind.name.lower()
-                    yield Comparison(cell.name, path.backend, name, stay.chassis, _numbers(stay), _distinct(found))
+                    found = trails(flows[stay.chassis], _tuple(stay.packet, port), kind, from_tunnel=tunnel)
+                    where = (cell.name, path.backend, kind.name.lower(), stay.chassis)
+                    compared = Comparison(*where, _numbers(stay), _distinct(chain for chain, _ in found))
+                    yield compared
+                    if compared.equal:
+                        self.hold_passes(where, visits[kind][number], found)
+
+    def visits(self, traced: Conversation, path: Path) -> dict[Kind, tuple[Visit, ...]]:
+        """What the twin says that the path's chassis do."""
+        kinds = {
+            (Phase.FIRST, Direction.FORWARD): Kind.FIRST,
+            (Phase.ESTABLISHED, Direction.REPLY): Kind.REPLY,
+            (Phase.ESTABLISHED, Direction.FORWARD): Kind.SECOND,
+        }
+        found: dict[Kind, tuple[Visit, ...]] = {}
+        for program in programs(traced, self.twin.world):
+            kind = kinds.get((program.phase, program.direction))
+            if kind is not None and (program.backend, program.address) == (path.backend, path.address):
+                found.setdefault(kind, program.visits)
+        return found
+
+    def hold_passes(self, where: tuple[str, str, str, str], visit: Visit, found: tuple[Trail, ...]) -> None:
+        """Every trail that leaves as the twin says; all of them, if flows leave a choice."""
+        for _, passed in found:
+            self.megaflows += compare_megaflows(where, visit.passes, passed)
 
 
 def _numbers(stay: Stay) -> tuple[int, int]:
     return len(stay.recirculations), stay.lookups
 
 
-def _distinct(found: frozenset[Chain]) -> tuple[tuple[int, int], ...]:
+def _distinct(found: Iterable[Chain]) -> tuple[tuple[int, int], ...]:
     return tuple(sorted({(chain.recirculations, chain.lookups) for chain in found}))
 
 

@@ -125,3 +125,33 @@ def test_other_protocols_and_families_do_not_match() -> None:
     assert not flows[0].matches(Tuple5("tcp", "10.0.0.1", 0, "10.0.0.3", 80))
     assert dpflows.port_of_client(flows, Tuple5(*PACKET)) == 5
     assert dpflows.port_of_client((), Tuple5(*PACKET)) == 0
+
+
+def test_operations_of_a_flow_in_the_programs_words() -> None:
+    actions = (
+        "ct_clear,set(eth(src=02:00:00:00:00:01)),set(ipv4(ttl=62)),ct(commit,zone=1,mark=0xa/0xa,nat(dst=10.2.1.89:80)),"
+        "hash(l4(0)),ct(zone=1,nat),ct(zone=2),ct(commit,zone=3,nat(src)),check_pkt_len(size=1414,gt(drop),le(a)),"
+        "tnl_push(tnl_port(g),header(size=58)),under,userspace(pid=0,controller(reason=1)),recirc(0x2)"
+    )
+    assert dpflows.read_flows(line(actions))[0].operations == (
+        "set eth",
+        "set ip",
+        "ct(commit,nat(dst))",
+        "dp_hash",
+        "ct(nat)",
+        "ct",
+        "ct(commit,nat(src))",
+        "check_pkt_larger",
+        "output",
+        "tunnel_push",
+        "output",
+        "controller",
+    )
+
+
+def test_a_trail_has_the_flow_of_every_pass() -> None:
+    called = Tuple5("tcp", "192.0.2.1", 0, "200.0.0.206", 80)
+    ((chain, passed),) = dpflows.trails(dpflows.read_flows(EIP), called, Kind.FIRST, from_tunnel=False)
+    assert len(passed) == chain.recirculations + 1
+    assert [flow.recirc_id for flow in passed] == [0, 0x78, 0x79, 0x7A, 0x7B, 0x7C, 0x7D]
+    assert [flow.operations[-1] for flow in passed][:3] == ["ct(nat)", "dp_hash", "ct(commit,nat(dst))"]

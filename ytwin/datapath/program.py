@@ -132,6 +132,8 @@ class Program:
     direction: Direction
     visits: tuple[Visit, ...]
     delivered: bool
+    address: str = ""
+    """Backend "IP:PORT", "" where no load balancer chose: a backend may be reached at several."""
 
     @property
     def passes(self) -> int:
