@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ytwin.datapath import passes
+from ytwin.datapath import examined, passes
 from ytwin.datapath.costs import Cost
 from ytwin.trace.types import Hop
 
@@ -32,6 +32,12 @@ TOPOLOGIES = Path(__file__).parents[2] / "topologies"
 def test_every_delivered_cell_takes_the_passes_that_the_twin_counts(folder: str, cells: int, paths: int) -> None:
     report = compare(TOPOLOGIES / folder)
     assert not report.differences, str(report)
+    assert not report.surprises, str(report)
+    assert len(report.megaflows) >= len(report.comparisons)
+    absent = {field for m in report.megaflows for field in m.absent}
+    assert absent <= {"ct.est"}, str(
+        report
+    )  # of flows with the match's own priority, in a subtable that OVS visits later
     assert len({c.cell for c in report.comparisons}) >= cells
     assert len({(c.cell, c.backend) for c in report.comparisons}) >= paths
     assert [text for text in report.unmeasured if "SCTP" not in text] == []
@@ -61,6 +67,17 @@ def test_the_default_algorithm_arrives_on_the_same_topology(tmp_path: Path) -> N
     assert called == {"Pod/default/near", "Pod/default/far", "outside/eipgw"}
 
 
+def test_a_field_that_was_not_predicted_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Were ct.rel forgotten, every flow that matches it would be named, and the passes would still be equal."""
+    honest = examined._conntrack_fields
+    monkeypatch.setattr(examined, "_conntrack_fields", lambda test: [f for f in honest(test) if f[0] != "ct.rel"])
+    report = compare(TOPOLOGIES / "article")
+    assert not report.differences, str(report)
+    assert {field for m in report.surprises for field in m.unpredicted} == {"ct.rel"}, str(report)
+    assert not report.holds
+    assert "ct.rel" in str(report)
+
+
 def test_a_wrong_count_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Were ct_snat not to recirculate, a hairpinned reply would take a pass less than it does."""
     honest = passes.cost_of
@@ -69,7 +86,9 @@ def test_a_wrong_count_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
         cost = honest(hop)
         return replace(cost, recirculates=False) if cost.action == "ct_snat" else cost
 
-    monkeypatch.setattr(passes, "cost_of", wrong)
+    monkeypatch.setattr(
+        passes, "cost_of", wrong
+    )  # programs keep the honest one, and only equal stays are held against flows
     report = compare(TOPOLOGIES / "article")
     assert {(c.backend, c.walk) for c in report.differences} == {
         (f"Pod/default/svc1-ep{n}", walk) for n in (1, 2) for walk in ("reply", "second")
