@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from functools import cache
 from types import MappingProxyType
 from typing import Any
@@ -347,7 +348,9 @@ def _to_plain(value: Any) -> Any:
     if isinstance(value, Part):
         fields = ((form, getattr(value, form.name)) for form in forms(type(value)).values())
         return {form.alias: _to_plain(item) for form, item in fields if form.required or item != form.default}
-    return [_to_plain(item) for item in value] if isinstance(value, tuple) else value
+    if isinstance(value, tuple):
+        return [_to_plain(item) for item in value]
+    return value.value if isinstance(value, Enum) else value
 
 
 def _number_to_plain(number: Quantity) -> dict[str, Any]:
