@@ -320,11 +320,12 @@ def percentile(constant: float, mean: float, variance: float, percent: float) ->
     return constant + mean * math.exp(math.sqrt(sigma2) * NormalDist().inv_cdf(percent / 100) - sigma2 / 2)
 
 
-def _latencies(case: Case, ways: list[PathCost], waits: _Waits, per: float) -> dict[Metric, float]:
-    """Mean, median and tail of the sum over `ways`, divided by `per`, in microseconds."""
+def _latencies(case: Case, ways: list[PathCost], waits: _Waits, per: float, each: float = 1.0) -> dict[Metric, float]:
+    """Mean, median and tail of the sum over `ways`, each of which stands for `each` independent ones, divided by `per`, in
+    microseconds."""
     stacks = [_stacks(case, way) for way in ways]
     random_mean = sum(m for m, _ in stacks) + waits.mean_ps
-    variance = sum(v for _, v in stacks) + waits.variance
+    variance = sum(v for _, v in stacks) / each + waits.variance
     constant = sum(way.latency_ps for way in ways) - sum(m for m, _ in stacks)
     return {
         Metric.LATENCY: (constant + random_mean) / per / 1e6,
@@ -410,7 +411,7 @@ def _closed(case: Case, load: RequestResponse | ConnectRequestResponse) -> Answe
     trips = job.round_trips
     values = {
         Metric.REQUEST_RATE: rate,
-        **_latencies(case, [job.total], _Waits(wait_ps, wait_ps**2), 2.0 * trips),
+        **_latencies(case, [job.total], _Waits(wait_ps, wait_ps**2), 2.0 * trips, 2.0 * trips),
         **_processors(case, job, rate),
     }
     busy = _busy(job.total, rate)

@@ -69,11 +69,15 @@ class Leg:
         return self.services.get(demand.name, Constant(demand.service_ps))
 
     @property
+    def varying_ps(self) -> float:
+        """Mean of the host stacks' part."""
+        return sum(part.time_ps for part in self.cost.latency if HOST_LATENCY in part.rests_on)
+
+    @property
     def delays_ps(self) -> tuple[float, float]:
         """(constant, varying) mean time beyond work; together with the work it is the cost's latency."""
-        varying = sum(part.time_ps for part in self.cost.latency if HOST_LATENCY in part.rests_on)
-        rest = self.cost.latency_ps - varying - sum(d.service_ps for d in self.demands)
-        return max(0.0, rest), max(0.0, varying + min(0.0, rest))
+        rest = self.cost.latency_ps - self.varying_ps - sum(d.service_ps for d in self.demands)
+        return max(0.0, rest), max(0.0, self.varying_ps + min(0.0, rest))
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,11 +171,13 @@ class _Builder:
         steps = [Step(self.station(d, direction), one.service(d), opening=opening) for d in one.demands]
         constant_ps, varying_ps = one.delays_ps
         constant_ps, less_ps = max(0.0, constant_ps - less_ps), max(0.0, less_ps - constant_ps)
-        varying_ps -= less_ps
+        before_ps, varying_ps = one.varying_ps, varying_ps - less_ps
         if constant_ps >= 1:
             steps.append(Step(DELAY, Constant(constant_ps), opening=opening))
         if varying_ps >= 1:
-            law = LogNormal(varying_ps, one.scv) if one.scv > 0 else Constant(varying_ps)
+            # What work takes of it leaves its variance.
+            scv = one.scv * (before_ps / varying_ps) ** 2
+            law = LogNormal(varying_ps, scv) if scv > 0 else Constant(varying_ps)
             steps.append(Step(DELAY, law, opening=opening))
         return steps
 

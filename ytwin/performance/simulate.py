@@ -21,7 +21,7 @@ from ytwin.core.units import bad, require
 from ytwin.performance.analytic import answer
 from ytwin.performance.choice import Case
 from ytwin.performance.loads import Load
-from ytwin.performance.network import DELAY, Route, build, jobs_for, mean_ps, per_connection, pipeline_of, queues
+from ytwin.performance.network import DELAY, Route, build, jobs_for, mean_ps, pipeline_of, queues
 from ytwin.performance.routes import opened_per_s, routes_of, segment
 from ytwin.performance.types import Metric, Prediction, Value
 from ytwin.sim import fast, reference
@@ -41,6 +41,8 @@ WARMUP: Final = 0.25
 FEWEST_FOR_P99: Final = 100
 MOST_STREAMED_BYTES: Final = 64 * 2**20
 """What a streamed run takes, whatever its length."""
+MOST_KEPT: Final = 100_000
+"""Jobs of a run that is not streamed where it can be."""
 REFERENCE_JOB_BYTES: Final = 6000
 """simpy's process, events and resources of one job."""
 
@@ -56,6 +58,8 @@ class Run:
     """By source, of one replication: at least as many as begin."""
     needs_bytes: int
     streamed: bool
+    asking: bool
+    """Whether a job is a request and its answer, those of a new connection with its handshake; else it is a packet."""
 
     @property
     def warmup_ps(self) -> int:
@@ -73,17 +77,23 @@ def _warmup_ps(network: Network, duration_ps: int) -> int:
     return max(round(WARMUP * duration_ps), round(5 * longest))
 
 
-def planned(network: Network, duration_ps: int, engine: Engine, memory_bytes: int) -> Run:
-    """How to simulate it within the memory; InvalidInput, before anything is drawn, where there is no way."""
+def planned(network: Network, duration_ps: int, engine: Engine, memory_bytes: int, asking: bool = False) -> Run:
+    """How to simulate it within the memory; InvalidInput, before anything is drawn, where there is no way.
+
+    Long runs of packets are streamed: that is faster, and needs the same memory however long they are.
+    """
     require(duration_ps > 0, "duration", f"{duration_ps} ps", "give a time above 0, such as `10 ms`")
-    whole = Run(network, duration_ps, jobs_for(network, duration_ps + _warmup_ps(network, duration_ps)), 0, False)
+    whole = Run(
+        network, duration_ps, jobs_for(network, duration_ps + _warmup_ps(network, duration_ps)), 0, False, asking
+    )
     needs = needed_bytes(network, whole.jobs, engine)
     whole = replace(whole, needs_bytes=needs)
+    pipeline = pipeline_of(network) if engine == "fast" else None
+    long = needs > memory_bytes or sum(whole.jobs.values()) > MOST_KEPT
+    if long and pipeline is not None and memory_bytes >= MOST_STREAMED_BYTES:
+        return replace(whole, needs_bytes=MOST_STREAMED_BYTES, streamed=True)
     if needs <= memory_bytes:
         return whole
-    pipeline = pipeline_of(network) if engine == "fast" else None
-    if pipeline is not None and memory_bytes >= MOST_STREAMED_BYTES:
-        return replace(whole, needs_bytes=MOST_STREAMED_BYTES, streamed=True)
     fits_ps = duration_ps * memory_bytes / needs
     streamable = f"give at least {size(MOST_STREAMED_BYTES)} to have it streamed, " if pipeline is not None else ""
     others = "use --engine analytic" if engine == "fast" else "use --engine fast or analytic"
@@ -152,7 +162,7 @@ class Outcome:
     loss: float
     """Part of the tries that was lost."""
     latency_ps: tuple[float, float, float] | None
-    """Mean, median and 99th percentile of the jobs; None if there were too few."""
+    """One way, mean, median and 99th percentile of the jobs; None if there were too few."""
     utilisation: Mapping[str, float]
 
 
@@ -166,10 +176,14 @@ def _outcome(run: Run, result: Result) -> Outcome:
     if end_ps <= begin_ps:
         raise bad("duration", "duration", f"nothing is left of {_time(run.duration_ps)}", "simulate longer")
     rate, latencies, tries, lost = 0.0, [], 0, 0
-    for one in result.sources:
+    for source, one in zip(run.network.sources, result.sources, strict=True):
         rate += one.throughput_per_s(begin_ps, end_ps)
         measured = (one.start_ps >= begin_ps) & (one.start_ps < end_ps)
-        latencies.append((one.end_ps - one.start_ps)[measured & one.done])
+        took_ps = (one.end_ps - one.start_ps).astype(np.float64)
+        if run.asking:
+            opening = [i for i, step in enumerate(source.steps) if step.opening]
+            took_ps /= 2.0 * (1 + (one.waits_ps[opening[-1]] >= 0)) if opening else 2.0
+        latencies.append(took_ps[measured & one.done])
         tries += int(one.tries[measured].sum())
         lost += int((one.tries[measured] - one.done[measured]).sum())
     ends_ps = max(1, result.end_ps)
@@ -178,7 +192,7 @@ def _outcome(run: Run, result: Result) -> Outcome:
         for i, station in enumerate(run.network.stations)
         if station.servers is not None
     }
-    return Outcome(rate, lost / max(1, tries), _summary(np.concatenate(latencies).astype(np.float64)), busy)
+    return Outcome(rate, lost / max(1, tries), _summary(np.concatenate(latencies)), busy)
 
 
 def _cut_ps(start_ps: npt.NDArray[np.int64], end_ps: npt.NDArray[np.int64], run_ps: int) -> int:
@@ -209,8 +223,8 @@ def _streamed(run: Run, streams: Streams) -> Outcome:
     return Outcome(summary.done_per_s, summary.lost / jobs, latency, busy)
 
 
-_STEPS: Final = 400
-"""Quantiles that stand for a varying delay."""
+_POINTS: Final = 4_000_000
+"""Of the distribution of a sum."""
 
 
 def _with_delays(
@@ -221,10 +235,11 @@ def _with_delays(
     for delay in delays:
         if isinstance(delay, LogNormal):
             variance = math.log1p(delay.scv)
-            middle = ndtri((np.arange(_STEPS) + 0.5) / _STEPS)
+            steps = max(100, min(20_000, _POINTS // len(values)))
+            middle = ndtri((np.arange(steps) + 0.5) / steps)
             more = np.exp(math.log(delay.mean) - variance / 2 + math.sqrt(variance) * middle)
             values = (values[:, None] + more[None, :]).reshape(-1)
-            shares = np.repeat(shares / _STEPS, _STEPS)
+            shares = np.repeat(shares / steps, steps)
         else:
             assert isinstance(delay, Constant)
             values = values + delay.value
@@ -258,7 +273,7 @@ def simulate_routes(
     """
     network = build(routes, load, places, connections_per_s, limit_per_s, stream_ps)
     duration = default_duration_ps(network, engine) if duration_ps is None else duration_ps
-    run = planned(network, duration, engine, memory_bytes)
+    run = planned(network, duration, engine, memory_bytes, not isinstance(load, BulkTcp | PacketRate))
     outcomes = simulate_network(run, engine, seed, replications)
     found = _measured(load, outcomes, mss_bytes, limit_per_s)
     values = [
@@ -321,21 +336,18 @@ def _measured(load: Load, outcomes: Sequence[Outcome], mss_bytes: float, limit_p
         found.append(_value(Metric.PACKET_RATE, [r / 1e6 for r in rates]))
         found.append(_value(Metric.LOSS, [o.loss for o in outcomes], 1.0))
         return {v.metric: v for v in found}
-    one_way = 1.0
     if isinstance(load, PacketRate):
         found.append(_value(Metric.PACKET_RATE, [r / 1e6 for r in rates]))
     else:
-        # A request's way there and back; one that opens its connection has the handshake's too.
         found.append(_value(Metric.REQUEST_RATE, rates))
-        one_way = 0.5 / (1 + 1 / per_connection(load))
     found.append(_value(Metric.LOSS, [o.loss for o in outcomes], 1.0))
     steady = not isinstance(load, PacketRate) or load.rate_per_s < limit_per_s
     known = [o.latency_ps for o in outcomes if o.latency_ps is not None]
     if steady and len(known) == len(outcomes):  # above the limit it only says how long the run was
-        found.append(_value(Metric.LATENCY, [mean * one_way / 1e6 for mean, _, _ in known]))
-        found.append(_value(Metric.LATENCY_P50, [median * one_way / 1e6 for _, median, _ in known]))
-        if not any(math.isnan(p99) for _, _, p99 in known):
-            found.append(_value(Metric.LATENCY_P99, [p99 * one_way / 1e6 for _, _, p99 in known]))
+        for i, metric in enumerate((Metric.LATENCY, Metric.LATENCY_P50, Metric.LATENCY_P99)):
+            samples = [latencies[i] / 1e6 for latencies in known]
+            if not any(math.isnan(sample) for sample in samples):
+                found.append(_value(metric, samples))
     return {v.metric: v for v in found}
 
 
