@@ -14,6 +14,7 @@ from typer import Abort, BadParameter, Exit
 
 from ytwin.cli import offload as offload
 from ytwin.cli import profiles as profiles
+from ytwin.cli import study as study
 from ytwin.cli.commands import app
 from ytwin.cli.output import decided, print_error
 from ytwin.core.errors import YtwinError

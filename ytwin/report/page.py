@@ -62,8 +62,10 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """An SVG, put into the page as it is, so its maker escapes what it says. It may use the page's colours (`var(--ink)`). Wider than
-    the page it scrolls, so that its text keeps its size."""
+    """An SVG, put into the page as it is, so its maker escapes what it says. It may use the page's colours (`var(--ink)`).
+
+    Wider than the page it scrolls, so that its text keeps its size.
+    """
 
     svg: str
     title: str

@@ -26,6 +26,8 @@ class Outcome:
     """In this run."""
     reused: int
     """Recorded before it."""
+    missing: int = 0
+    """Points that a whole answer needs as well, as far as they are known."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -62,3 +64,12 @@ def run(
         except KeyboardInterrupt:
             workers.close()
             raise Interrupted(len(results)) from None
+
+
+def recorded(job: Job, store: Store, uncertain_of: UncertainOf) -> Outcome:
+    """What is known without computing anything."""
+    results = store.results()
+    asking = Asking(job.study, job.base, results)
+    found = answer(asking, uncertain_of)
+    asked = {name: results[name] for name in asking.asked if name in results}
+    return Outcome(found, asked, 0, len(asked), len(asking.missing))

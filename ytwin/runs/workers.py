@@ -216,6 +216,12 @@ class DaskWorkers:
             self._client = None
 
 
+def cores() -> int:
+    """That this process may use."""
+    count: int = import_module("joblib").cpu_count()
+    return count
+
+
 def version() -> str:
     """Of the ytwin that runs here."""
     return installed("ytwin")

@@ -32,6 +32,7 @@ from ytwin.resources.snapshot import Snapshot
 from ytwin.sim.streams import Streams
 from ytwin.sim.workloads import BulkTcp
 from ytwin.study.amounts import amount
+from ytwin.study.designs import variants
 from ytwin.study.goals import Uncertain
 from ytwin.study.model import Study
 from ytwin.study.paths import (
@@ -198,7 +199,8 @@ class _Scenes:
         named = self.memory.once("load", fields, lambda: _decoded(self.job.study, fields))
         if isinstance(named, BulkTcp):
             # The interfaces follow the underlay: a larger one is there to be used.
-            return replace(named, mtu_bytes=int(max(c.encapsulation.underlay_mtu.value for c in cards.values())))
+            sizes = [int(card.encapsulation.underlay_mtu.value) for card in cards.values()]
+            return replace(named, mtu_bytes=max(sizes, default=named.mtu_bytes))
         return named
 
 
@@ -254,6 +256,20 @@ def drawn(cards: Mapping[str, HardwareProfile], chance: int) -> dict[str, Hardwa
             }
             made[card.name] = with_values(card, values, kind=Kind.ASSUMED, source="drawn from its interval")
     return {chassis: made[card.name] for chassis, card in cards.items()}
+
+
+def check_inputs(job: Job) -> None:
+    """Read topology, profiles and the first variant's load, so that what is wrong with them is said before anything runs."""
+    spec, scenes = job.study.spec, _Scenes(job)
+    settings = dict(variants(spec)[0].settings)
+    if spec.goal.limit is not None:
+        settings[spec.goal.limit.parameter] = spec.goal.limit.start
+    scenes.snapshot(settings)
+    scenes.profiles()
+    if spec.model not in MODELS:
+        raise wrong("model", f"no model {spec.model!r}", f"there are {', '.join(MODELS)}")
+    if spec.load:
+        scenes.load(settings, {})
 
 
 def scene_of(job: Job, settings: Settings, memory: Memory | None = None) -> Scene:

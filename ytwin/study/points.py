@@ -90,8 +90,9 @@ def base_of(study: Study, inputs: Inputs, version: str) -> str:
         "route": spec.route.model_dump() if spec.route is not None else None,
         "generate": spec.topology.generate.model_dump() if spec.topology.generate is not None else None,
         "cards": spec.cards,
-        "topology": {name.rpartition("/")[2]: text for name, text in inputs.topology.items()},
-        "profiles": {name.rpartition("/")[2]: text for name, text in inputs.profiles.items()},
+        # Not their names: the same files may lie elsewhere.
+        "topology": sorted(inputs.topology.values()),
+        "profiles": sorted(inputs.profiles.values()),
         "version": version,
     }
     return digest(told)

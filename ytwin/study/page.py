@@ -1,0 +1,335 @@
+"""A study's report: one page, the answer first, then tables and charts, the topology, what it rests on, how to repeat it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from ytwin.core.errors import YtwinError
+from ytwin.hardware import numbers
+from ytwin.report import Block, Code, Drawing, Figure, Page, Section, Style, Table, Text
+from ytwin.report.lines import Line, line_chart
+from ytwin.report.plots import Bars, grouped_bars
+from ytwin.study.charts import Chart, charts
+from ytwin.study.drawing import topology_picture
+from ytwin.study.evaluate import Job, Memory, Scene, scene_of
+from ytwin.study.goals import LIMIT, Answer, Number, Row
+from ytwin.study.search import Ending
+from ytwin.study.words import amount_text, limit_text, number_text, sentences, title_of
+
+MOST_ROWS: Final = 200
+"""Of a table in the page; the CSV has all."""
+_TEXT_COLUMNS: Final = {"limit": "what limits", "offload": "offload", "reasons": "why not", "notes": "notes"}
+
+
+@dataclass(frozen=True)
+class Made:
+    """How the page came about."""
+
+    command: str
+    version: str
+    study_text: str
+    points: int
+    missing: int = 0
+    """Points that the answer would need as well."""
+
+
+def page(job: Job, answer: Answer, made: Made, memory: Memory | None = None) -> Page:
+    """The report of what is known."""
+    said = sentences(answer)
+    spec = job.study.spec
+    lead = " ".join(said[:2])
+    style = Style.WARN if made.missing or answer.failed else Style.GOOD
+    if made.missing:
+        lead = f"Not finished: {made.missing} points are missing. {lead}"
+    if not [row for row in answer.rows if not row.error]:
+        style = Style.BAD
+    sections = [_answer_section(job, said, answer)]
+    if drawn := charts(answer):
+        sections.append(Section("Plots", [figure for chart in drawn for figure in _figures(chart)], anchor="plots"))
+    sections += _comparison_section(answer)
+    sections += _sensitivity_section(answer)
+    scenes = _scenes(job, answer, memory or Memory())
+    if scenes:
+        sections.append(_topology_section(scenes[0]))
+        sections.append(_assumptions_section(answer, scenes))
+    sections.append(_repeat_section(job, made))
+    merits = [(f"{len(answer.rows)}", "variants"), (f"{made.points}", "points computed")]
+    if answer.failed:
+        merits.append((f"{len(answer.failed)}", "variants failed"))
+    return Page(
+        title=spec.question,
+        answer=lead,
+        answer_style=style,
+        sections=sections,
+        command=made.command,
+        seed=spec.seed,
+        figures_of_merit=[*_merits(answer), *merits],
+    )
+
+
+def _merits(answer: Answer) -> list[tuple[str, str]]:
+    rows = [row for row in answer.rows if not row.error]
+    if not rows or not answer.metrics or answer.metrics[0] not in rows[0].numbers:
+        return []
+    metric = answer.metrics[0]
+    known = [row for row in rows if metric in row.numbers]
+    best = (min if answer.spec.goal.best == "lowest" else max)(known, key=lambda row: row.numbers[metric].value)
+    plain = Number(best.numbers[metric].value, best.numbers[metric].value, best.numbers[metric].value)
+    word = "lowest" if answer.spec.goal.best == "lowest" else "highest"
+    return [(number_text(plain, metric, answer), f"{title_of(metric, answer).removeprefix('highest ')}, {word}")]
+
+
+def _answer_section(job: Job, said: Sequence[str], answer: Answer) -> Section:
+    blocks: list[Block] = [Text(sentence) for sentence in said[2:]]
+    blocks.append(answer_table(answer))
+    if len(answer.rows) > MOST_ROWS:
+        blocks.append(Text(f"{MOST_ROWS} of {len(answer.rows)} variants are shown; results.csv has all.", Style.DIM))
+    interval = _what_intervals_are(answer)
+    return Section("Answer", blocks, intro=" ".join(filter(None, (job.study.spec.method, interval))), anchor="answer")
+
+
+def _what_intervals_are(answer: Answer) -> str:
+    spec = answer.spec
+    if spec.draws:
+        return (
+            f"In brackets: where 95 % of {spec.repeats.at_least} draws lie; each draw takes every uncertain profile number "
+            "from its interval, the same for all variants."
+        )
+    if spec.engine != "analytic":
+        return f"In brackets: {100 * spec.repeats.confidence:.0f} % interval of the mean over replications."
+    if any(n.low != n.high for row in answer.rows for n in row.numbers.values()):
+        return "In brackets: with uncertain profile numbers at the ends of their intervals, taken as independent."
+    return ""
+
+
+def answer_table(answer: Answer, rows: int = MOST_ROWS) -> Table:
+    """One line per variant."""
+    labels = [p.label for p in answer.spec.parameters]
+    texts = [name for name in _TEXT_COLUMNS if any(row.texts.get(name) for row in answer.rows)]
+    header = [*labels, *(title_of(metric, answer) for metric in answer.metrics), *(_TEXT_COLUMNS[t] for t in texts)]
+    lines, styles = [], dict[tuple[int, int], Style]()
+    for index, row in enumerate(answer.rows[:rows]):
+        cells = [str(row.variant[label]) for label in labels]
+        cells += [_cell(row, metric, answer) for metric in answer.metrics]
+        cells += [row.texts.get(name, "") for name in texts]
+        if row.error:
+            styles[index, len(labels)] = Style.BAD
+            cells[len(labels)] = f"failed: {row.error.splitlines()[0]}"
+        lines.append(cells)
+    return Table(header, lines, styles, frozenset(range(len(labels), len(labels) + len(answer.metrics))))
+
+
+def _cell(row: Row, metric: str, answer: Answer) -> str:
+    if row.error or metric not in row.numbers:
+        return ""
+    if metric == LIMIT and row.limit is not None:
+        if row.limit.ending is Ending.NEVER:
+            return "never"
+        more = "at least " if row.limit.ending is Ending.BEYOND else ""
+        return f"{more}{limit_text(row.numbers[LIMIT].value, answer)}"
+    return number_text(row.numbers[metric], metric, answer)
+
+
+def _figures(chart: Chart) -> list[Block]:
+    title = f"{chart.title[:1].upper()}{chart.title[1:]}"
+    blocks: list[Block] = []
+    if chart.names:
+        names = list(chart.names)
+        series = [
+            _bars(s.name or chart.y_title, index + 1, s.x, s.y, s.low, s.high, len(names))
+            for index, s in enumerate(chart.series)
+        ]
+        plot = grouped_bars(names, series, chart.unit)
+        height = 110 + max(26, 16 * len(series) + 10) * len(names)
+        if chart.log_y:
+            plot["layout"]["xaxis"] |= {"type": "log"}
+            plot["layout"]["xaxis"].pop("rangemode", None)
+        if chart.baseline is not None:
+            _around(plot, chart.baseline)
+        if len(series) == 1:
+            plot["layout"]["showlegend"] = False
+        blocks.append(Figure(plot, title, chart.alt, height, wide=chart.baseline is not None))
+    else:
+        lines = [Line(s.name or chart.y_title, s.x, s.y, s.low, s.high) for s in chart.series]
+        plot = line_chart(
+            lines,
+            chart.x_title,
+            f"{chart.y_title}, {chart.unit}" if chart.unit else chart.y_title,
+            chart.log_x,
+            chart.log_y,
+        )
+        blocks.append(Figure(plot, title, chart.alt, 340 + 14 * max(0, len(lines) - 4), wide=False))
+    if chart.left_out:
+        blocks.append(Text(f"{title}: {chart.left_out} more are in the table.", Style.DIM))
+    return blocks
+
+
+def _bars(
+    name: str,
+    colour: int,
+    x: Sequence[float],
+    y: Sequence[float],
+    low: Sequence[float],
+    high: Sequence[float],
+    count: int,
+) -> Bars:
+    places = {int(at): index for index, at in enumerate(x)}
+
+    def spread(values: Sequence[float]) -> list[float | None]:
+        return [values[places[i]] if i in places else None for i in range(count)]
+
+    intervals = (spread(low), spread(high)) if tuple(low) != tuple(high) else (None, None)
+    return Bars(name, spread(y), colour, *intervals)
+
+
+def _around(plot: dict[str, object], baseline: float) -> None:
+    """Bars that start at the baseline instead of 0: a tornado."""
+    data = plot["data"]
+    assert isinstance(data, list)
+    for trace in data:
+        trace["base"] = baseline
+        trace["customdata"] = trace["x"]
+        trace["x"] = [None if value is None else value - baseline for value in trace["x"]]
+        trace["hovertemplate"] = f"{trace['name']}: %{{customdata:.5g}}<extra>%{{y}}</extra>"
+    layout = plot["layout"]
+    assert isinstance(layout, dict)
+    layout["barmode"] = "overlay"
+    layout["xaxis"].pop("rangemode", None)
+    line = {"type": "line", "x0": baseline, "x1": baseline, "y0": 0, "y1": 1, "yref": "paper"}
+    layout["shapes"] = [{**line, "line": {"color": "var(--ink)", "width": 1.4}}]
+
+
+def _comparison_section(answer: Answer) -> list[Section]:
+    compare = answer.spec.goal.compare
+    if compare is None or not answer.comparisons:
+        return []
+    labels = [name for name, _ in answer.comparisons[0].others]
+    header = [*labels, "metric", f"a: {compare.a}", f"b: {compare.b}", "b against a", "sure?"]
+    lines = []
+    for c in answer.comparisons[:MOST_ROWS]:
+        change = "" if not c.a.value else f"{100 * (c.ratio.value - 1):+.1f} %"
+        if change and c.ratio.low != c.ratio.high:
+            change += f" ({100 * (c.ratio.low - 1):+.1f} to {100 * (c.ratio.high - 1):+.1f})"
+        certain = c.difference.low > 0 or c.difference.high < 0
+        same = c.difference.low == c.difference.high == 0
+        word = "equal" if same else "yes" if certain else "open"
+        numbers_of_both = [number_text(n, c.metric, answer) for n in (c.a, c.b)]
+        lines.append([*(str(v) for _, v in c.others), title_of(c.metric, answer), *numbers_of_both, change, word])
+    intro = "By pairs: both sides have the same chance, so what they share cancels. Open: the interval of the difference holds 0."
+    numeric = frozenset(range(len(labels) + 1, len(labels) + 4))
+    return [Section(f"{compare.b} against {compare.a}", [Table(header, lines, None, numeric)], intro, "comparison")]
+
+
+def _sensitivity_section(answer: Answer) -> list[Section]:
+    if not answer.swings:
+        return []
+    title = title_of(answer.swing_metric, answer)
+    labels = [p.label for p in answer.spec.parameters]
+    header = [*labels, "profile", "number", "kind", "interval", f"{title} from", "to", "source"]
+    lines = []
+    for swing in sorted(answer.swings, key=lambda s: -s.width / abs(s.base or 1))[:MOST_ROWS]:
+        quantity = swing.uncertain.quantity
+        interval = " to ".join(amount_text(end, quantity.dimension) for end in (quantity.low, quantity.high))
+        ends = [number_text(Number(v, v, v), answer.swing_metric, answer) for v in (swing.low, swing.high)]
+        told = [str(swing.variant[label]) for label in labels]
+        lines.append(
+            [
+                *told,
+                swing.uncertain.profile,
+                swing.uncertain.number,
+                quantity.kind.value,
+                interval,
+                *ends,
+                quantity.source,
+            ]
+        )
+    intro = "Each uncertain profile number is put to the ends of its interval, alone; widest effect first."
+    return [Section("What the answer hangs on", [Table(header, lines)], intro, "sensitivity")]
+
+
+def _scenes(job: Job, answer: Answer, memory: Memory) -> list[Scene]:
+    """One scene per set of profiles that the study uses."""
+    found: list[Scene] = []
+    seen: set[frozenset[str]] = set()
+    by_cards: set[tuple[object, ...]] = set()
+    for row in answer.rows:
+        if row.error:
+            continue
+        settings = dict(row.variant.settings)
+        key = tuple(value for path, value in sorted(settings.items()) if path.startswith(("nodes.", "path.")))
+        if key in by_cards:
+            continue
+        by_cards.add(key)
+        try:
+            scene = scene_of(job, settings, memory)
+        except YtwinError:
+            continue  # another model than the path's may have none
+        names = frozenset(card.name for card in scene.cards.values())
+        if names not in seen:
+            seen.add(names)
+            found.append(scene)
+    return found
+
+
+def _topology_section(scene: Scene) -> Section:
+    visited = list(dict.fromkeys(v.chassis for p in scene.programs for v in p.visits))
+    alt = f"{scene.client} calls {scene.destination}; nodes on the way: {', '.join(visited)}"
+    blocks: list[Block] = [
+        Drawing(topology_picture(scene), "Topology and the path that is studied (first variant)", alt),
+        Text("Blue: who calls. Green: backends of the Service. Below each node: its hardware profile.", Style.DIM),
+    ]
+    return Section("Topology", blocks, anchor="topology")
+
+
+def _assumptions_section(answer: Answer, scenes: Sequence[Scene]) -> Section:
+    named: dict[str, None] = {}
+    for row in answer.rows:
+        for item in filter(None, row.texts.get("rests_on", "").split("; ")):
+            named.setdefault(item.rpartition(" (")[0])
+    profiles = {card.name: card for scene in scenes for card in scene.cards.values()}
+    lines = []
+    for item in named:
+        profile, _, number = item.partition(".")
+        quantity = numbers(profiles[profile]).get(number) if profile in profiles else None
+        if quantity is None:
+            continue
+        interval = ""
+        if quantity.low != quantity.high:
+            interval = " to ".join(amount_text(end, quantity.dimension) for end in (quantity.low, quantity.high))
+        source = f"{quantity.source}; {quantity.conditions}" if quantity.conditions else quantity.source
+        lines.append(
+            [profile, number, amount_text(quantity.value, quantity.dimension), interval, quantity.kind.value, source]
+        )
+    intro = "Calibrated or assumed profile numbers that the answer rests on; `ytwin profiles` has all numbers."
+    table = Table(("profile", "number", "value", "interval", "kind", "source"), lines, None, frozenset({2, 3}))
+    return Section("Assumptions", [table] if lines else [Text("None.")], intro, "assumptions")
+
+
+def _repeat_section(job: Job, made: Made) -> Section:
+    spec = job.study.spec
+    design = spec.design.kind if spec.design.points is None else f"{spec.design.points} points, {spec.design.kind}"
+    route = f"{spec.route.client} to {spec.route.to}" if spec.route is not None else ""
+    rows = [
+        ("command", made.command),
+        ("seed", str(spec.seed)),
+        ("ytwin", made.version),
+        ("engine", spec.engine),
+        ("design", design),
+        ("path", route),
+        ("load", ", ".join(f"{name} {value}" for name, value in spec.load.items())),
+        ("points", str(made.points)),
+    ]
+    blocks: list[Block] = [Table(("what", "value"), [row for row in rows if row[1]])]
+    blocks.append(Code(made.study_text, f"The study: {job.study.name}"))
+    blocks += [Code(text, name) for name, text in _texts(job.inputs.topology).items()]
+    return Section("How to repeat it", blocks, anchor="repeat")
+
+
+LARGEST_TEXT: Final = 20_000
+
+
+def _texts(files: Mapping[str, str]) -> dict[str, str]:
+    """Topology files, unless they are too large for a page."""
+    return {name: text for name, text in files.items() if len(text) <= LARGEST_TEXT}
