@@ -75,8 +75,7 @@ def offload(
         lines = room.groups(answers[title], each)
         output.print_text(f"# {title}")
         output.print_table(room.HEADER, [room.row(line, cards) for line in lines])
-        listed = ", ".join(f"{n} {outcome}" for outcome, n in sorted(room.counts(answers[title]).items()))
-        output.print_text(f"{listed or 'no path is delivered'}\n")
+        output.print_text(f"{_asked(room.counts(answers[title]))}\n")
     output.print_text(room.explained(one for answer in answers.values() for one in answer))
     return code
 
@@ -101,3 +100,8 @@ def _fails(fail_on: FailOn | None, total: Counter[Outcome]) -> bool:
     if fail_on is None:
         return False
     return bool(total[Outcome.SOFTWARE] or (fail_on is FailOn.FIRST_PACKET and total[Outcome.FIRST_SOFTWARE]))
+
+
+def _asked(total: Counter[Outcome]) -> str:
+    listed = ", ".join(f"{total[outcome]} {outcome}" for outcome in Outcome if total[outcome])
+    return f"asked {total.total()} (a client, an address and port), by the worst of backends and directions: {listed or 'none'}"

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ytwin.datapath.offload import judge_offload
+from ytwin.datapath.offload import judge_offload, worst
 from ytwin.datapath.offload_types import OffloadVerdict, Outcome, Reason
 from ytwin.datapath.program import Program
 from ytwin.datapath.programs import programs
@@ -37,8 +37,8 @@ class Judged:
 
     service: str
     verdict: OffloadVerdict
-    questions: tuple[tuple[str, str], ...]
-    """(client, address:port), its own first."""
+    questions: tuple[tuple[str, str, str], ...]
+    """(client, Service, address:port), its own first."""
 
     def to_json(self) -> Json:
         """The documented JSON form."""
@@ -54,7 +54,7 @@ class Judged:
             "by_chassis": {chassis: outcome.value for chassis, outcome in sorted(verdict.by_chassis.items())},
             "cards": dict(sorted(verdict.cards.items())),
             "reasons": [_reason_to_json(reason) for reason in verdict.reasons],
-            "stands_for": [{"client": client, "destination": called} for client, called in self.questions],
+            "stands_for": [{"client": c, "service": s, "destination": called} for c, s, called in self.questions],
         }
 
 
@@ -72,35 +72,49 @@ def judged(paths: Iterable[Compiled], cards: Mapping[str, HardwareProfile], rows
     )
 
 
-def _asked(delivered: Delivered) -> tuple[tuple[str, str], ...]:
+def _asked(delivered: Delivered) -> tuple[tuple[str, str, str], ...]:
     return tuple(
-        (client.name, f"[{t.address}]:{t.port}" if ":" in t.address else f"{t.address}:{t.port}")
+        (client.name, t.service, f"[{t.address}]:{t.port}" if ":" in t.address else f"{t.address}:{t.port}")
         for client, t in delivered.questions
     )
 
 
 # --- as tables ---------------------------------------------------------------------------------------------------------------
 
-HEADER = ("client", "service", "backend", "direction", "outcome", "reasons", "stage", "row", "slow path on", "paths")
+HEADER = ("client", "service", "backend", "direction", "outcome", "reasons", "stage", "row", "slow path on", "asked")
+
+
+MANY_ROWS = 100
+"""More nobody reads."""
 
 
 def counts(found: Iterable[Judged]) -> Counter[Outcome]:
-    """Paths and directions by outcome, each as often as it stands for a question."""
-    total: Counter[Outcome] = Counter()
+    """Questions (a client, an address and port) by the worst outcome over their backends and directions."""
+    worst_of: dict[tuple[str, str, str], Outcome] = {}
     for one in found:
-        total[one.verdict.outcome] += len(one.questions)
-    return total
+        for question in one.questions:
+            worst_of[question] = worst((worst_of.get(question, Outcome.OFFLOADED), one.verdict.outcome))
+    return Counter(worst_of.values())
 
 
 def groups(found: Iterable[Judged], each: bool) -> tuple[tuple[Judged, ...], ...]:
-    """What one row of the table stands for: verdicts of a Service that are equal but for names, or with `each` single ones."""
+    """What one row of the table stands for: with `each` single verdicts, else those of a Service that are equal but for names.
+
+    If that makes too many rows, those of different Services too.
+    """
+    listed = tuple(found)
     if each:
-        return tuple((one,) for one in found)
+        return tuple((one,) for one in listed)
+    fine = _grouped(listed, by_service=True)
+    return fine if len(fine) <= MANY_ROWS else _grouped(listed, by_service=False)
+
+
+def _grouped(found: Iterable[Judged], by_service: bool) -> tuple[tuple[Judged, ...], ...]:
     alike: dict[tuple[object, ...], list[Judged]] = {}
     for one in found:
         v = one.verdict
-        stage = decisive(v).stage if v.reasons else ""
-        key = (one.service, v.protocol, v.client.partition("/")[0], v.direction, v.outcome, codes(v), stage)
+        fine = (one.service, decisive(v).stage if v.reasons else "") if by_service else ()
+        key = (*fine, v.protocol, v.client.partition("/")[0], v.direction, v.outcome, codes(v))
         alike.setdefault(key, []).append(one)
     return tuple(tuple(group) for group in alike.values())
 
@@ -112,19 +126,20 @@ def codes(verdict: OffloadVerdict) -> tuple[str, ...]:
 
 def decisive(verdict: OffloadVerdict) -> Reason:
     """The first reason that does all the harm; one that has a flow, if there is one."""
-    worst = [r for r in verdict.reasons if r.outcome is verdict.outcome]
-    return next((r for r in worst if r.flow is not None), worst[0])
+    harm = [r for r in verdict.reasons if r.outcome is verdict.outcome]
+    return next((r for r in harm if r.flow is not None), harm[0])
 
 
 def row(group: Sequence[Judged], cards: Mapping[str, HardwareProfile]) -> tuple[object, ...]:
     """One line under `HEADER`."""
     verdict = group[0].verdict
-    clients = [client for one in group for client, _ in one.questions]
+    clients = [client for one in group for client, _, _ in one.questions]
+    services = [service for one in group for _, service, _ in one.questions]
     backends = [one.verdict.backend for one in group]
     reason = decisive(verdict) if verdict.reasons else None
     return (
         _and_more(clients),
-        f"{group[0].service} {verdict.protocol}",
+        f"{_and_more(services)} {verdict.protocol}",
         _and_more(backends),
         verdict.direction.value,
         verdict.outcome.value,
@@ -132,7 +147,7 @@ def row(group: Sequence[Judged], cards: Mapping[str, HardwareProfile]) -> tuple[
         f"{reason.stage} {reason.flow.priority} of {reason.datapath}" if reason and reason.flow else "",
         _and_more(reason.rows) if reason else "",
         slow_path([one.verdict for one in group], cards),
-        sum(len(one.questions) for one in group),
+        len({question for one in group for question in one.questions}),
     )
 
 
@@ -207,7 +222,7 @@ def to_json(title: str, found: Sequence[Judged], cards: Mapping[str, HardwarePro
             chassis: {"profile": profile.name, "card": profile.card, "slow_path_on": profile.slow_path.runs_on}
             for chassis, profile in sorted(cards.items())
         },
-        "paths": {outcome.value: total[outcome] for outcome in Outcome},
+        "asked": {outcome.value: total[outcome] for outcome in Outcome},
         "verdicts": [one.to_json() for one in found],
         "rules": [rules[key] for key in sorted(rules)],
     }

@@ -4,8 +4,9 @@
 only if their backends are as near to them and their nodes are alike in what matters (the card, say).
 
 Of few questions each is walked, or shared by what `likeness` reads from the flows. Of many, those are taken for alike that agree
-in Service, protocol, family and kind of address, in the client's kind and VPC, in what their nodes are like, and in whether a
-backend is on the client's own node: what differs then is which Subnet, port or backend it is, and no cost is made of that.
+in protocol, family and kind of address, in how the Service balances, in the client's kind, in what their nodes are like, and in
+whether a backend is on the client's own node, or is the client: what differs then is which Service, Subnet or port it is, and no
+cost is made of that.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 
 from ytwin.datapath import Limit, limited
 from ytwin.resources.addresses import version_of
+from ytwin.resources.model import YusurService
 from ytwin.resources.snapshot import Snapshot
 from ytwin.trace.types import Conversation, Host, Verdict, World
 from ytwin.verify.answers import Answers
@@ -48,6 +50,7 @@ class _Conversations(Answers):
 
     def __init__(self, world: World, limits: Mapping[str, Limit], unlike: Mapping[str, Hashable]) -> None:
         super().__init__(world, limits, unlike=unlike)
+        self._unlike = unlike
         self._walked: dict[tuple[str, str, int, str], Conversation] = {}
 
     def stands_for(self, client: Host, address: str, port: int, protocol: str) -> Conversation:
@@ -91,10 +94,12 @@ def delivered(
         for client, target in service_questions(snapshot, hosts)
         if (wanted is None or wanted(client, target)) and expectation(snapshot, client, target).reachable
     ]
+    balancing = {f"{s.namespace}/{s.name}": _balancing(s) for s in snapshot.all(YusurService)}
     first: dict[Hashable, Question] = {}
     found: dict[int, tuple[Conversation, list[Question]]] = {}
     for done, (client, target) in enumerate(asked, 1):
-        key = _looks(answers, client, target, unlike) if len(asked) > MANY else (client, target)
+        how = balancing[target.service], unlike.get(client.chassis)
+        key = (how, _looks(answers, client, target)) if len(asked) > MANY else (client, target)
         like, at = first.setdefault(key, (client, target))
         traced = answers.stands_for(like, at.address, at.port, at.protocol)
         found.setdefault(id(traced), (traced, []))[1].append((client, target))
@@ -104,17 +109,14 @@ def delivered(
     return tuple(Delivered(traced, tuple(questions)) for traced, questions in kept if traced.paths)
 
 
-def _looks(answers: _Conversations, client: Host, target: Target, unlike: Mapping[str, Hashable]) -> Hashable:
-    called = (target.service, target.kind, target.gateway, target.protocol, version_of(target.address))
-    near = answers.nearness(client, target.address)
-    return (
-        called,
-        client.kind,
-        client.vpc,
-        client.name if client.kind == "outside" else "",
-        unlike.get(client.chassis),
-        near,
-    )
+def _looks(answers: _Conversations, client: Host, target: Target) -> Hashable:
+    called = (target.kind, target.gateway, target.protocol, version_of(target.address), len(target.vpcs) > 1)
+    who = client.name if client.kind == "outside" else client.kind
+    return called, who, answers.nearness(client, target.address)
+
+
+def _balancing(service: YusurService) -> Hashable:
+    return service.spec.balancing.algorithm, service.spec.session_affinity
 
 
 def _let_through(conversation: Conversation, limits: Mapping[str, Limit]) -> Conversation:
