@@ -42,7 +42,8 @@ def decode_profiles(
     """File name -> text, to profiles by name, in the order of the files; a file may hold several documents.
 
     `spec.extends: NAME` takes over what a profile of these files, or else of `known`, says, number by number, wherever the
-    document says nothing itself; a profile may extend the known one whose name it takes. InvalidInput carries all problems.
+    document says nothing itself, but for models and description; a profile may extend the known one whose name it takes.
+    InvalidInput carries all problems.
     """
     problems: list[Problem] = []
     documents: dict[str, _Document] = {}
@@ -98,6 +99,9 @@ class _Reader:
                 hint = f"did you mean {meant}?" if meant else f"there are {', '.join(names)}"
                 document.problem(_EXTENDS, "unknown-profile", f"there is no profile {shorten(wanted)}", hint)
                 return None
+        if base is not None and base.name != document.name():
+            # Which cards it is for, and in words, is nobody else's.
+            base = base.model_copy(update={"models": (), "description": ""})
         return document.profile(base, partial=wanted is not None and base is None)
 
 
@@ -292,6 +296,15 @@ class _Document:
             ), _BAD
         return low, high
 
+    def _said(self, path: Path, other: Path) -> Path:
+        """The one of two places that this document itself speaks of, not what it extends."""
+        tree = self.tree
+        for part in map(str, path):
+            if not isinstance(tree, YamlMap) or part not in tree:
+                return other
+            tree = tree[part]
+        return path
+
     def _together(self, profile: HardwareProfile) -> None:
         """What the parts of a profile must be to each other."""
         wrap, eswitch = profile.encapsulation, profile.eswitch
@@ -302,10 +315,12 @@ class _Document:
                 self.problem(("spec", "encapsulation", name), "range", message, "write fewer bytes")
         if eswitch is not None and profile.card == "none":
             hint = "write card: SmartNIC or DPU, or leave the eswitch out"
-            self.problem(("spec", "eswitch"), "contradiction", "a node without a card has no eSwitch", hint)
+            where = self._said(("spec", "eswitch"), ("spec", "card"))
+            self.problem(where, "contradiction", "a node without a card has no eSwitch", hint)
         if profile.slow_path.runs_on == "card" and profile.card != "DPU":
             hint = "write runsOn: host; only a DPU has cores of its own"
-            self.problem(("spec", "slowPath", "runsOn"), "contradiction", f"card is {profile.card}", hint)
+            where = self._said(("spec", "slowPath", "runsOn"), ("spec", "card"))
+            self.problem(where, "contradiction", f"runsOn is card, and card is {profile.card}", hint)
         points = [point.entries.value for point in eswitch.crowding] if eswitch is not None else []
         for index in range(1, len(points)):
             if points[index] <= points[index - 1]:

@@ -261,7 +261,7 @@ class HardwareProfile(Part):
     card: Literal["none", "SmartNIC", "DPU"]
     driver: str
     models: tuple[str, ...] = ()
-    """Values of NetworkCard.spec.model that mean this profile; "" stands for a card that names none."""
+    """Values of NetworkCard.spec.model that mean this profile; "" stands for a card that names none. `extends` leaves them."""
     ports: Ports
     pcie: Pcie
     eswitch: ESwitch | None = None

@@ -31,36 +31,35 @@ def profile_of(
 ) -> HardwareProfile:
     """The profile of a node with this card (None: a plain NIC) and this OVS datapath, with the card's own ports.
 
-    A card is found by its model; one that names none by its type, if some profile of that type says that it stands for such cards
-    (`models` has ""). A plain NIC is found by the datapath. A card with `hwOffload: false` gets a rule that keeps all traffic in
-    software. InvalidInput when nothing or more than one thing fits.
+    Of the profiles of the card's type it is the one that has the card's model in `models`, or as its name; a card that names
+    none means the one with "" there. A plain NIC of any other model is as good as one that names none: there the datapath
+    decides. A card with `hwOffload: false` gets a rule that keeps all traffic in software. InvalidInput when nothing or more
+    than one fits.
     """
-    if card is None or card.type == "none":
-        plain = [p for p in profiles.values() if p.card == "none" and p.service_proxy is None]
-        found = _only(
-            [p for p in plain if p.slow_path.datapath == datapath], "datapath", datapath, ("system", "netdev")
-        )
-        return found if card is None else _as_the_card_says(found, card)
-    of_type = [p for p in profiles.values() if p.card == card.type]
-    fitting = [p for p in of_type if card.model in p.models or (card.model and card.model == p.name)]
-    models = tuple(model for p in of_type for model in (p.name, *p.models) if model)
-    return _as_the_card_says(_only(fitting, f"{card.type} of model", card.model, models), card)
-
-
-def _only(fitting: list[HardwareProfile], what: str, said: str, known: tuple[str, ...]) -> HardwareProfile:
+    kind, model = (card.type, card.model) if card is not None else ("none", "")
+    of_type = [p for p in profiles.values() if p.card == kind]
+    fitting = [p for p in of_type if model in (*p.models, p.name)]
+    if kind == "none" and (not model or not fitting):
+        fitting = [p for p in of_type if "" in p.models and p.slow_path.datapath == datapath]
     if len(fitting) == 1:
-        return fitting[0]
+        return fitting[0] if card is None else _as_the_card_says(fitting[0], card)
+    what = (
+        f"{kind} of model {model!r}"
+        if model
+        else f"{kind} that names no model"
+        if card
+        else f"NIC with {datapath} datapath"
+    )
     where = Location(path="spec.model")
     if fitting:
-        message = f"{' and '.join(p.name for p in fitting)} are both for the {what} {said!r}"
-        raise InvalidInput([Problem(where, "ambiguous-profile", message, "name a profile as the NetworkCard's model")])
-    meant = nearest(said, known)
-    hint = (
-        f"did you mean {meant}?"
-        if meant
-        else f"there are profiles for {', '.join(known) or 'none'}; give one of your own"
-    )
-    raise InvalidInput([Problem(where, "unknown-model", f"no hardware profile is for the {what} {said!r}", hint)])
+        message = f"{' and '.join(p.name for p in fitting)} are both for a {what}"
+        raise InvalidInput(
+            [Problem(where, "ambiguous-profile", message, "name one of them as the NetworkCard's model")]
+        )
+    known = [name for p in of_type for name in (p.name, *p.models) if name]
+    meant = nearest(model, known)
+    hint = f"did you mean {meant}?" if meant else f"there are {', '.join(known) or 'none'}; write a profile for it"
+    raise InvalidInput([Problem(where, "unknown-model", f"no hardware profile is for a {what}", hint)])
 
 
 def _as_the_card_says(profile: HardwareProfile, card: NetworkCardSpec) -> HardwareProfile:

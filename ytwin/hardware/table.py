@@ -47,7 +47,7 @@ def head(profile: HardwareProfile) -> str:
         *([profile.description] if profile.description else []),
         *([f"kube-proxy: {profile.service_proxy.mode}"] if profile.service_proxy is not None else []),
     ]
-    if models := [model or "(a card that names no model)" for model in profile.models]:
+    if models := [model or "(none named)" for model in profile.models]:
         lines.append(f"models: {', '.join(models)}")
     return "\n".join(lines)
 

@@ -89,7 +89,8 @@ def profiles(draw: st.DrawFn) -> HardwareProfile:
         points = {point.entries.value: point for point in eswitch.crowding}
         eswitch = eswitch.model_copy(update={"crowding": tuple(points[key] for key in sorted(points))})
     slow = profile.slow_path.model_copy(update={} if profile.card == "DPU" else {"runs_on": "host"})
-    return profile.model_copy(update={"encapsulation": wrap, "eswitch": eswitch, "slow_path": slow})
+    fitting: HardwareProfile = profile.model_copy(update={"encapsulation": wrap, "eswitch": eswitch, "slow_path": slow})
+    return fitting
 
 
 def wider(number: Quantity) -> Quantity:
@@ -301,7 +302,8 @@ ANYTHING = st.recursive(
 @given(st.sampled_from(sorted(DOCUMENTS)), ANYTHING, st.data())
 def test_anything_anywhere_is_an_answer_or_a_problem(name: str, thing: Any, data: st.DataObject) -> None:
     document: Any = copy.deepcopy(DOCUMENTS[name])
-    inside, path = document, ()
+    path: tuple[Any, ...] = ()
+    inside = document
     while isinstance(inside, dict | list) and inside and data.draw(st.integers(0, 3)):
         key = data.draw(st.sampled_from(sorted(inside) if isinstance(inside, dict) else range(len(inside))))
         path, inside = (*path, key), inside[key]
@@ -309,11 +311,14 @@ def test_anything_anywhere_is_an_answer_or_a_problem(name: str, thing: Any, data
         at(document, path[:-1])[path[-1]] = thing
     else:
         document = thing
+    problems: tuple[Problem, ...] = ()
     try:
         decoded = decode_profiles({FILE: dump_documents([document])})
     except InvalidInput as error:
-        assert all(p.message and p.hint and p.where.file == FILE for p in error.problems)
-    else:
+        decoded, problems = {}, error.problems
+    assert bool(decoded) != bool(problems)
+    assert all(p.message and p.hint and p.where.file == FILE for p in problems)
+    if decoded:
         assert decode_profiles({FILE: dump_profiles(decoded.values())}) == decoded
 
 
