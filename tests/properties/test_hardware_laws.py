@@ -98,7 +98,7 @@ def wider(number: Quantity) -> Quantity:
     return number.model_copy(update={"value": value, "low": value, "high": value, "text": in_unit(value, "size")})
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.lists(profiles(), min_size=1, max_size=3, unique_by=lambda p: p.name))
 def test_what_is_written_comes_back(written: list[HardwareProfile]) -> None:
     text = dump_profiles(written)
