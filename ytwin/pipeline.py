@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from ytwin.controllers import reconcile
 from ytwin.core.memo import Memo
@@ -25,6 +26,9 @@ from ytwin.trace.world import build_world
 from ytwin.verify import Report, check
 from ytwin.verify.drift import Drift, explained
 from ytwin.verify.matrix import Progress
+
+if TYPE_CHECKING:
+    from ytwin.article.reproduce import Reproduction
 
 
 @dataclass(frozen=True)
@@ -90,3 +94,19 @@ def verify(twin: Twin, exhaustive: bool = False, progress: Progress | None = Non
     if twin.drift is None or twin.world_compiled is None:
         return report
     return explained(report, twin.drift, twin.world, twin.world_compiled)
+
+
+def reproduce(
+    seed: int = 0, simulate: bool = True, left_out: bool = True, progress: Progress | None = None
+) -> Reproduction:
+    """The article's section 3.2 beside the twin: its testbed, built with the cards' offload on and off, and predicted."""
+    from ytwin import article  # noqa: PLC0415 - formulas and fits take a second to import, which other answers need not wait for
+    from ytwin.hardware import shipped  # noqa: PLC0415
+
+    snapshot, tables = read(article.testbed_files()), article.article_tables()
+    clients, profiles = article.clients_of(tables), shipped()
+    twins = {mode: build(article.in_mode(snapshot, mode)) for mode in article.Mode}
+    benches = {m: article.bench(t.snapshot, t.nodes, t.world, profiles, clients) for m, t in twins.items()}
+    return article.reproduce(
+        benches, profiles, tables=tables, seed=seed, simulate=simulate, left_out=left_out, progress=progress
+    )

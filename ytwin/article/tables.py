@@ -12,7 +12,7 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from ytwin.core.units import quantity
+from ytwin.core.units import quantity, time_ps
 from ytwin.performance.types import Metric
 
 
@@ -43,6 +43,13 @@ class LoadText(_Strict):
     load: str
     """As `performance.loads.parse_load` reads it."""
     why: str
+    simulated: str = ""
+    """For how long; "": as long as the engine finds right."""
+
+    @property
+    def duration_ps(self) -> int | None:
+        """Of a simulation."""
+        return time_ps(self.simulated, "loads.simulated") if self.simulated else None
 
 
 class ClientText(_Strict):
