@@ -13,7 +13,9 @@ from importlib.metadata import entry_points
 from typer import Abort, BadParameter, Exit
 
 from ytwin.cli import offload as offload
+from ytwin.cli import predict as predict
 from ytwin.cli import profiles as profiles
+from ytwin.cli import reproduce as reproduce
 from ytwin.cli import study as study
 from ytwin.cli.commands import app
 from ytwin.cli.output import decided, print_error

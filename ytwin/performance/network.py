@@ -8,8 +8,8 @@ What becomes what:
   `host.latency_scv` says (log-normal, mean kept); the rest is constant.
 - connections that live as long as the run are taken as they are after the first seconds: in the card's table as far as it has
   room (`conntrack_table`), the others in software for good. Where connections come and go, the card's table is simulated: first
-  packets do their further work (`opening` steps), and packets go through software until the connection is inserted, one insertion
-  at a time.
+  packets do their further work (`opening` steps), and packets go through software until the connection is inserted, one
+  insertion at a time.
 - rule insertion is no station: packets do not wait for it, they go through software meanwhile.
 """
 
@@ -45,6 +45,7 @@ DELAY: Final = "on the way"
 STREAMS: Final = "copying of each stream"
 DIRECTIONS: Final = ("forward", "reply")
 FULL_DUPLEX: Final = (Share.PORTS, Share.PCIE)
+MOST_TURNS: Final = 8
 OVERDRIVE: Final = 1.25
 """How far above its limit a path is driven to find what goes through; any number well above 1 gives the same."""
 
@@ -218,11 +219,13 @@ def build(
     connections_per_s: float = 0.0,
     limit_per_s: float = math.inf,
     stream_ps: float = 0.0,
+    turn: int = 0,
 ) -> Network:
     """The load on the routes.
 
     `places`: waiting places (`queues`). `connections_per_s`: how many open, roughly. `limit_per_s`: what the routes carry by
     formula; a rate without end is driven above it. `stream_ps`: one TCP stream's own time for a segment, on one core.
+    `turn`: whose turn it is to get the clients that cannot be shared out equally.
     """
     make = _Builder(places)
     total = sum(route.weight for route in routes)
@@ -236,21 +239,24 @@ def build(
         case BulkTcp():
             if stream_ps:
                 make.stations[STREAMS] = Station(STREAMS, load.streams)
-            sources = [_bulk(make, load, route, n, stream_ps) for route, n in _shared_out(parts, load.streams)]
+            sources = [_bulk(make, load, route, n, stream_ps) for route, n in _shared_out(parts, load.streams, turn)]
         case PacketRate():
-            rate = min(load.rate_per_s, OVERDRIVE * limit_per_s)
+            rate = load.rate_per_s if math.isfinite(load.rate_per_s) else OVERDRIVE * limit_per_s
             if not math.isfinite(rate):
                 raise bad("load.rate", "range", "a rate without end", "give a rate, or a path whose limit is known")
+            # Regular arrivals of several sources at one full queue would take turns in being lost.
+            mixed = len(parts) > 1 and rate > limit_per_s
+            load = replace(load, poisson=load.poisson or mixed)
             sources = [_packets(make, load, route, part, rate) for route, part in parts]
         case RequestResponse():
             sources = [
                 replace(load, name=route.name, clients=clients).source(_round_trip(make, route, changing(load)))
-                for route, clients in _shared_out(parts, load.clients)
+                for route, clients in _shared_out(parts, load.clients, turn)
             ]
         case ConnectRequestResponse():
             sources = [
                 replace(load, name=route.name, clients=clients).source((), _round_trip(make, route, True))
-                for route, clients in _shared_out(parts, load.clients)
+                for route, clients in _shared_out(parts, load.clients, turn)
             ]
         case OpenRequests():
             sources = [
@@ -324,11 +330,22 @@ def changing(load: Load) -> bool:
     return math.isfinite(per_connection(load))
 
 
-def _shared_out(parts: Sequence[tuple[Route, float]], count: int) -> list[tuple[Route, int]]:
+def turns(routes: int, load: Load) -> int:
+    """How many ways there are to share out whole clients, where that makes a difference worth a run each."""
+    if not isinstance(load, BulkTcp | RequestResponse | ConnectRequestResponse):
+        return 1
+    count = connections(load)
+    return min(routes, MOST_TURNS) if count % routes and count < MOST_TURNS * routes else 1
+
+
+def _shared_out(parts: Sequence[tuple[Route, float]], count: int, turn: int) -> list[tuple[Route, int]]:
     """Whole clients by weight, largest remainders first; routes that get none are left out."""
-    whole = [math.floor(part * count) for _, part in parts]
-    order = sorted(range(len(parts)), key=lambda i: (whole[i] - parts[i][1] * count, i))
-    for i in order[: count - sum(whole)]:
+    whole = [math.floor(part * count + 1e-9) for _, part in parts]
+
+    def place(i: int) -> tuple[float, int]:
+        return (round(whole[i] - parts[i][1] * count, 9), (i - turn) % len(parts))
+
+    for i in sorted(range(len(parts)), key=place)[: count - sum(whole)]:
         whole[i] += 1
     return [(route, n) for (route, _), n in zip(parts, whole, strict=True) if n]
 
@@ -344,7 +361,7 @@ def _bulk(make: _Builder, load: BulkTcp, route: Route, streams: int, stream_ps: 
     if window is None:
         holds = route.forward.cost.packets_per_s * trip_ps / 1e12
         spare = min((make.places[d.name] / 2 for d in route.forward.demands if d.name in make.places), default=holds)
-        window = max(1, math.ceil((holds + min(holds, spare)) / streams))
+        window = max(1, math.ceil((holds + min(holds, spare)) / load.streams))  # other routes have the rest
     steps = [*make.way(route.forward, "forward"), Step(DELAY, Constant(route.reply.cost.latency_ps))]
     if stream_ps:
         steps.insert(0, Step(STREAMS, Constant(stream_ps)))

@@ -1,15 +1,17 @@
-"""From programs, verdicts and profiles to what the engines simulate: one Route per path, each backend with its own resources."""
+"""From programs, verdicts and profiles to what the engines simulate: one Route per path, each backend with its own
+resources."""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from frozendict import frozendict
 
 from ytwin.core.units import PS_PER_S
-from ytwin.datapath.program import Direction, Phase, Program
+from ytwin.datapath.program import Direction, Phase
 from ytwin.performance.analytic import frame_bytes, inner_mtu_bytes, is_ipv6, several
 from ytwin.performance.choice import Case, path_key
 from ytwin.performance.cost import SMALLEST_FRAME_BYTES
@@ -21,21 +23,18 @@ from ytwin.sim.distributions import Constant
 from ytwin.sim.workloads import BulkTcp, PacketRate, mss_bytes
 
 
-def paths(case: Case) -> tuple[Case, ...]:
-    """One case per backend."""
+def paths(case: Case) -> tuple[tuple[Case, int], ...]:
+    """One case per path, and how often it stands there: its weight."""
+    counts = Counter(path_key(p) for p in case.of(Phase.ESTABLISHED, Direction.FORWARD))
     found = []
-    for forward in case.of(Phase.ESTABLISHED, Direction.FORWARD):
+    for path, count in counts.items():
         own = {
-            key: tuple(p for p in programs if _same(p, forward))
+            key: tuple(dict.fromkeys(p for p in programs if path_key(p)[:4] == path[:4]))
             for key, programs in case.programs.items()
-            if any(_same(p, forward) for p in programs)
         }
-        found.append(Case(frozendict(own), case.outcomes, case.cards, case.services))
+        kept = frozendict({key: programs for key, programs in own.items() if programs})
+        found.append((Case(kept, case.outcomes, case.cards, case.services), count))
     return tuple(found)
-
-
-def _same(one: Program, other: Program) -> bool:
-    return path_key(one)[:4] == path_key(other)[:4]
 
 
 def opened_per_s(load: Load, analytic: Prediction) -> float:
@@ -104,7 +103,7 @@ class _Path:
 
 
 def routes_of(case: Case, load: Load, analytic: Prediction) -> tuple[Route, ...]:
-    """Equal shares of the load, as OVN's hash gives them."""
+    """Every path with its share of the load; those of a Service's backends are equal, as OVN's hash gives them."""
     opened = opened_per_s(load, analytic)
     entries = {}
     for chassis in case.offloading():
@@ -112,7 +111,7 @@ def routes_of(case: Case, load: Load, analytic: Prediction) -> tuple[Route, ...]
         if chip is not None:
             entries[chassis] = table_state(chip, connections(load), opened).entries
     found = []
-    for one in paths(case):
+    for one, weight in paths(case):
         path = _Path(one, load, entries)
         program = one.of(Phase.ESTABLISHED, Direction.FORWARD)[0]
         both = {direction: one.has(Phase.ESTABLISHED, direction) for direction in Direction}
@@ -126,8 +125,8 @@ def routes_of(case: Case, load: Load, analytic: Prediction) -> tuple[Route, ...]
         )
         found.append(
             Route(
-                f"{program.client} to {program.backend}",
-                1.0,
+                f"{program.client} to {program.destination} ({program.protocol}) at {program.backend}",
+                float(weight),
                 path.leg(Phase.ESTABLISHED, ways[0]),
                 path.leg(Phase.ESTABLISHED, ways[1]),
                 (path.leg(first[0], ways[0]), path.leg(first[1], ways[1])),

@@ -1,8 +1,8 @@
 """Predictions from an engine: the same network run several times on independent random streams, with intervals.
 
 A run begins empty. A fifth of it, or more if MSER-5 says so, is left out (`sim.statistics.warmup_mser`); what is measured lasts
-`duration_ps`. Replication k draws from `Streams(seed, k)`, so a prediction is replayed by its seed. Throughput is what comes out
-within the measured time, so a path driven above its limit gives the limit.
+`duration_ps`. Replication k draws from `Streams(seed, k)`, so a prediction is replayed by its seed. Throughput is what
+comes out within the measured time, so a path driven above its limit gives the limit.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import numpy.typing as npt
 from frozendict import frozendict
 from scipy.special import ndtri
 
-from ytwin.core.units import bad, require
+from ytwin.core.units import PS_PER_S, bad, require
 from ytwin.performance.analytic import answer
 from ytwin.performance.choice import Case
 from ytwin.performance.loads import Load
-from ytwin.performance.network import DELAY, Route, build, jobs_for, mean_ps, pipeline_of, queues
+from ytwin.performance.network import DELAY, Route, build, jobs_for, mean_ps, pipeline_of, queues, turns
 from ytwin.performance.routes import opened_per_s, routes_of, segment
 from ytwin.performance.types import Metric, Prediction, Value
 from ytwin.sim import fast, reference
@@ -30,7 +30,7 @@ from ytwin.sim.model import Closed, Network
 from ytwin.sim.results import Result
 from ytwin.sim.statistics import mean_of, warmup_mser
 from ytwin.sim.streams import Streams, draw_network
-from ytwin.sim.workloads import BulkTcp, PacketRate
+from ytwin.sim.workloads import BulkTcp, OpenRequests, PacketRate
 
 Engine = Literal["fast", "reference"]
 Floats = npt.NDArray[np.float64]
@@ -136,27 +136,21 @@ def default_duration_ps(network: Network, engine: Engine) -> int:
     return max(least_ps, math.ceil(10**9 * jobs / max(1, per_ms)))
 
 
-def simulate_network(run: Run, engine: Engine, seed: int, replications: int = REPLICATIONS) -> tuple[Outcome, ...]:
-    """One outcome per replication."""
-    require(
-        replications >= 2, "replications", f"{replications}", "give at least 2: an interval comes from their difference"
-    )
+def simulate_network(run: Run, engine: Engine, streams: Streams) -> Outcome:
+    """One replication."""
     if run.streamed:
-        return tuple(_streamed(run, Streams(seed, k)) for k in range(replications))
-    found = []
-    for k in range(replications):
-        draws = draw_network(run.network, Streams(seed, k), run.jobs)
-        if engine == "fast":
-            result = fast.simulate(run.network, draws, run.run_ps, 2**62)  # the memory was looked at before
-        else:
-            result = reference.simulate(run.network, draws, run.run_ps)
-        found.append(_outcome(run, result))
-    return tuple(found)
+        return _streamed(run, streams)
+    draws = draw_network(run.network, streams, run.jobs)
+    if engine == "fast":
+        result = fast.simulate(run.network, draws, run.run_ps, 2**62)  # the memory was looked at before
+    else:
+        result = reference.simulate(run.network, draws, run.run_ps)
+    return _outcome(run, result)
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one replication gave, after its warm-up."""
+    """What one run gave, after its warm-up."""
 
     done_per_s: float
     loss: float
@@ -164,6 +158,22 @@ class Outcome:
     latency_ps: tuple[float, float, float] | None
     """One way, mean, median and 99th percentile of the jobs; None if there were too few."""
     utilisation: Mapping[str, float]
+
+
+def _mean(outcomes: Sequence[Outcome]) -> Outcome:
+    """Of runs that share out the clients in different ways; the jobs of each weigh as many as they are."""
+    if len(outcomes) == 1:
+        return outcomes[0]
+    known = [(o.latency_ps, o.done_per_s) for o in outcomes if o.latency_ps is not None]
+    weight = sum(rate for _, rate in known)
+    latency = [sum(values[i] * rate for values, rate in known) / weight if weight else math.nan for i in range(3)]
+    names = sorted({name for o in outcomes for name in o.utilisation})
+    return Outcome(
+        float(np.mean([o.done_per_s for o in outcomes])),
+        float(np.mean([o.loss for o in outcomes])),
+        (latency[0], latency[1], latency[2]) if len(known) == len(outcomes) else None,
+        {name: float(np.mean([o.utilisation.get(name, 0.0) for o in outcomes])) for name in names},
+    )
 
 
 def _outcome(run: Run, result: Result) -> Outcome:
@@ -218,7 +228,11 @@ def _streamed(run: Run, streams: Streams) -> Outcome:
     pipeline, arrivals, delays = parts
     jobs = max(1, round(run.run_ps / arrivals.gap_ps.mean))
     summary = fast.stream(pipeline, arrivals, streams, jobs, run.warmup_ps / run.run_ps)
-    latency = _with_delays(*summary.latencies_ps(), delays) if summary.measured >= FEWEST_FOR_P99 else None
+    latency = None
+    if summary.measured >= FEWEST_FOR_P99:
+        mean, median, p99 = _with_delays(*summary.latencies_ps(), delays)
+        ways = 2 if run.asking else 1
+        latency = (mean / ways, median / ways, p99 / ways)
     busy = {stage.name: summary.utilisation(i) for i, stage in enumerate(pipeline.stages)}
     return Outcome(summary.done_per_s, summary.lost / jobs, latency, busy)
 
@@ -268,24 +282,41 @@ def simulate_routes(
 ) -> Prediction:
     """`analytic` with what the engine measures in place of what formulas say.
 
-    Of metrics that are not measured (instructions, CPI) the formulas' values stay; cores go with the throughput. `limit_per_s` is
-    the routes' by formula; a packet rate without end is driven above it. `mss_bytes`: payload of a segment, for bulk TCP.
+    Of metrics that are not measured (instructions, CPI) the formulas' values stay; cores go with the throughput.
+    `limit_per_s` is the routes' by formula; a packet rate without end is driven above it. `mss_bytes`: payload of a
+    segment, for bulk TCP.
     """
-    network = build(routes, load, places, connections_per_s, limit_per_s, stream_ps)
-    duration = default_duration_ps(network, engine) if duration_ps is None else duration_ps
-    run = planned(network, duration, engine, memory_bytes, not isinstance(load, BulkTcp | PacketRate))
-    outcomes = simulate_network(run, engine, seed, replications)
-    found = _measured(load, outcomes, mss_bytes, limit_per_s)
+    require(
+        replications >= 2, "replications", f"{replications}", "give at least 2: an interval comes from their difference"
+    )
+    networks = [
+        build(routes, load, places, connections_per_s, limit_per_s, stream_ps, turn)
+        for turn in range(turns(len(routes), load))
+    ]
+    duration = default_duration_ps(networks[0], engine) if duration_ps is None else duration_ps
+    asking = not isinstance(load, BulkTcp | PacketRate)
+    runs = [planned(network, duration, engine, memory_bytes, asking) for network in networks]
+    outcomes = [_mean([simulate_network(run, engine, Streams(seed, k)) for run in runs]) for k in range(replications)]
+    found = _measured(load, outcomes, mss_bytes, _overloaded(load, analytic, limit_per_s))
     values = [
-        found.pop(v.metric) if v.metric in found else _carried(v, analytic, outcomes, load) for v in analytic.values
+        found.pop(v.metric) if v.metric in found else _carried(v, analytic, outcomes, load)
+        for v in analytic.values
+        if v.metric in found or v.metric not in _MEASURED
     ]
     busy = {name: float(np.mean([o.utilisation[name] for o in outcomes])) for name in outcomes[0].utilisation}
+    resources = {name.partition(", ")[0] for name in busy if name != DELAY}
     return replace(
         analytic,
         values=(*values, *found.values()),
         engine=engine,
         seed=seed,
-        utilisation=frozendict({name: share for name, share in busy.items() if name != DELAY}),
+        # Of a full-duplex resource the busier direction.
+        utilisation=frozendict(
+            {
+                one: max(share for name, share in busy.items() if name.partition(", ")[0] == one)
+                for one in sorted(resources)
+            }
+        ),
     )
 
 
@@ -328,22 +359,30 @@ def _value(metric: Metric, samples: Sequence[float], most: float = math.inf) -> 
     return Value(metric, estimate.value, max(0.0, estimate.low), min(most, estimate.high))
 
 
-def _measured(load: Load, outcomes: Sequence[Outcome], mss_bytes: float, limit_per_s: float) -> dict[Metric, Value]:
+def _overloaded(load: Load, analytic: Prediction, limit_per_s: float) -> float:
+    """Jobs per second that are offered, if they are more than go through; 0: they are not. Latency then says only how long
+    the run was, and packets that wait for ever are as good as lost."""
+    if isinstance(load, PacketRate):
+        return load.rate_per_s if load.rate_per_s > limit_per_s else 0.0
+    lost = next((v.value for v in analytic.values if v.metric is Metric.LOSS), 0.0)
+    return PS_PER_S / load.gap_ps.mean if isinstance(load, OpenRequests) and lost > 0 else 0.0
+
+
+def _measured(load: Load, outcomes: Sequence[Outcome], mss_bytes: float, offered_per_s: float) -> dict[Metric, Value]:
     rates = [o.done_per_s for o in outcomes]
     found = []
     if isinstance(load, BulkTcp):
         found.append(_value(Metric.BANDWIDTH, [r * mss_bytes * 8 / 1e9 for r in rates]))
-        found.append(_value(Metric.PACKET_RATE, [r / 1e6 for r in rates]))
-        found.append(_value(Metric.LOSS, [o.loss for o in outcomes], 1.0))
-        return {v.metric: v for v in found}
-    if isinstance(load, PacketRate):
+    if isinstance(load, BulkTcp | PacketRate):
         found.append(_value(Metric.PACKET_RATE, [r / 1e6 for r in rates]))
     else:
         found.append(_value(Metric.REQUEST_RATE, rates))
-    found.append(_value(Metric.LOSS, [o.loss for o in outcomes], 1.0))
-    steady = not isinstance(load, PacketRate) or load.rate_per_s < limit_per_s
+    if offered_per_s == 0:
+        found.append(_value(Metric.LOSS, [o.loss for o in outcomes], 1.0))
+    elif math.isfinite(offered_per_s):
+        found.append(_value(Metric.LOSS, [max(0.0, 1 - r / offered_per_s) for r in rates], 1.0))
     known = [o.latency_ps for o in outcomes if o.latency_ps is not None]
-    if steady and len(known) == len(outcomes):  # above the limit it only says how long the run was
+    if not isinstance(load, BulkTcp) and offered_per_s == 0 and len(known) == len(outcomes):
         for i, metric in enumerate((Metric.LATENCY, Metric.LATENCY_P50, Metric.LATENCY_P99)):
             samples = [latencies[i] / 1e6 for latencies in known]
             if not any(math.isnan(sample) for sample in samples):
@@ -351,6 +390,8 @@ def _measured(load: Load, outcomes: Sequence[Outcome], mss_bytes: float, limit_p
     return {v.metric: v for v in found}
 
 
+_MEASURED: Final = (Metric.LATENCY, Metric.LATENCY_P50, Metric.LATENCY_P99, Metric.LOSS)
+"""What formulas say of these is not taken over where the engine has nothing to say."""
 _GOING_WITH_RATE: Final = (Metric.HOST_CORES, Metric.CARD_CORES)
 _RATES: Final = (Metric.REQUEST_RATE, Metric.PACKET_RATE, Metric.BANDWIDTH)
 
