@@ -8,6 +8,7 @@ measurements. Pure; chance only through a seed.
 from ytwin.performance.bare import bare_programs, proxied
 from ytwin.performance.cost import blend, path_cost
 from ytwin.performance.fit import Cell, Fit, fit
+from ytwin.performance.offload_cost import OffloadCost, offload_cost
 from ytwin.performance.predict import predict
 from ytwin.performance.types import Metric, PathCost, Prediction, Value
 
@@ -15,12 +16,14 @@ __all__ = [
     "Cell",
     "Fit",
     "Metric",
+    "OffloadCost",
     "PathCost",
     "Prediction",
     "Value",
     "bare_programs",
     "blend",
     "fit",
+    "offload_cost",
     "path_cost",
     "predict",
     "proxied",

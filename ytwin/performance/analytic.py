@@ -7,7 +7,7 @@
   length is known.
 - Closed loads: mean value analysis with the resources as queueing stations and all other latency as delay. One client's
   round trip is exactly the sum of the parts. MVA's exponential services make waits of many clients too long: engines do not.
-- Tables: the state that goes with the rate (`tables.table_state`), found by bisection, because the rate depends on the state.
+- Tables: the state that goes with the rate (`tables.table_state`), found as a root, because the rate depends on the state.
 - Percentiles: constant parts, plus a log-normal distribution with mean and variance of the stacks' latency
   (host.latency_scv) and the waits.
 """
@@ -21,6 +21,7 @@ from statistics import NormalDist
 from typing import Final
 
 from frozendict import frozendict
+from scipy.optimize import brentq
 
 from ytwin.core.units import PS_PER_S
 from ytwin.datapath.program import Direction, Phase
@@ -48,6 +49,7 @@ FCS_BYTES: Final = 4
 ETHERNET_HEADER_BYTES: Final = 14
 EXACT_CLIENTS: Final = 64
 """Up to so many clients MVA is exact for stations with several servers; beyond, they are taken apart (Seidmann 1987)."""
+RATE_TOLERANCE: Final = 1e-9
 SATURATED: Final = 0.98
 """A resource of a closed load that is busier than this is its limit."""
 
@@ -243,17 +245,15 @@ def _capacity(cost: PathCost) -> float:
     return PS_PER_S / _slowness(_carrying(cost))
 
 
-def _highest(most: float, given: Callable[[float], float]) -> float:
-    """The largest rate up to `most` with given(rate) >= rate, for a falling function: by bisection."""
-    if math.isfinite(most) and given(most) >= most:
-        return most
-    low, high = 0.0, min(most, given(0.0))
-    if given(high) >= high * (1 - 1e-12):
+def _highest(loaded: _Loaded, most: float, given: Callable[[float], float]) -> float:
+    """The largest rate up to `most` with given(rate) >= rate, where what can be given falls, or stays, as the rate rises."""
+    free = given(0.0)
+    if math.isinf(loaded.jobs_per_connection) or not loaded.case.offloading():
+        return min(most, free)
+    high = min(most, free)
+    if given(high) >= high * (1 - RATE_TOLERANCE):
         return high
-    while high - low > 1e-9 * high:
-        middle = (low + high) / 2
-        low, high = (middle, high) if given(middle) >= middle else (low, middle)
-    return low
+    return float(brentq(lambda x: given(x) - x, 0.0, high, xtol=RATE_TOLERANCE * high, rtol=RATE_TOLERANCE))
 
 
 def _busy(cost: PathCost, jobs_per_s: float) -> frozendict[str, float]:
@@ -365,7 +365,7 @@ def _bulk(case: Case, load: BulkTcp) -> Answer:
 def _packets(case: Case, load: PacketRate) -> Answer:
     per = math.inf if load.jobs_per_flow is None else load.jobs_per_flow
     loaded = _Loaded(case, load, load.flows, per)
-    rate = _highest(load.rate_per_s, lambda x: _capacity(loaded.one_way(x).total))
+    rate = _highest(loaded, load.rate_per_s, lambda x: _capacity(loaded.one_way(x).total))
     job = loaded.one_way(rate)
     overloaded = load.rate_per_s > rate
     waits = _open_waits(case, job, rate, 1.0 if load.poisson else 0.0, overloaded)
@@ -386,7 +386,7 @@ def _open_requests(case: Case, load: OpenRequests) -> Answer:
     per = math.inf if load.requests_per_connection is None else load.requests_per_connection
     loaded = _Loaded(case, load, load.connections, per)
     offered = PS_PER_S / load.gap_ps.mean
-    rate = _highest(offered, lambda x: _capacity(loaded.there_and_back(x).total))
+    rate = _highest(loaded, offered, lambda x: _capacity(loaded.there_and_back(x).total))
     job = loaded.there_and_back(rate)
     overloaded = offered > rate
     waits = _open_waits(case, job, rate, load.gap_ps.scv, overloaded)
@@ -404,7 +404,7 @@ def _open_requests(case: Case, load: OpenRequests) -> Answer:
 def _closed(case: Case, load: RequestResponse | ConnectRequestResponse) -> Answer:
     asked = load.requests if isinstance(load, ConnectRequestResponse) else load.requests_per_connection
     loaded = _Loaded(case, load, load.clients, math.inf if asked is None else asked)
-    rate = _highest(math.inf, lambda x: _loop(loaded.there_and_back(x), load.clients, load.think_ps)[0])
+    rate = _highest(loaded, math.inf, lambda x: _loop(loaded.there_and_back(x), load.clients, load.think_ps)[0])
     job = loaded.there_and_back(rate)
     _, response_ps = _loop(job, load.clients, load.think_ps)
     wait_ps = max(0.0, response_ps - job.total.latency_ps)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -104,10 +105,12 @@ class Case:
         entries: Mapping[str, float] = frozendict(),
         software: bool = False,
     ) -> PathCost:
-        """Of the mean packet over the paths; `software`: as if nothing were offloaded."""
+        """Of the mean packet over the paths (one that stands there several times has so many shares); `software`: as if
+        nothing were offloaded."""
         programs = self.of(phase, direction)
+        counts = Counter(map(id, programs))
         parts = []
-        for program in programs:
+        for program in {id(p): p for p in programs}.values():
             outcomes = self.outcomes.get(path_key(program), {})
             done = {} if software else {c: by_card(o, phase) for c, o in outcomes.items()}
             installs: Collection[str] = ()
@@ -124,7 +127,7 @@ class Case:
                 entries=entries,
                 installs=installs,
             )
-            parts.append((1 / len(programs), cost))
+            parts.append((counts[id(program)] / len(programs), cost))
         return parts[0][1] if len(parts) == 1 else blend(parts)
 
 

@@ -28,7 +28,7 @@ from frozendict import frozendict
 from ytwin.core.errors import InvalidInput, Location, Problem
 from ytwin.core.units import PS_PER_S
 from ytwin.datapath.passes import Entry
-from ytwin.datapath.program import Op, Phase, Program, Visit
+from ytwin.datapath.program import Direction, Op, Phase, Program, Visit
 from ytwin.hardware.model import ESwitch, HardwareProfile
 from ytwin.performance.bare import OUTSIDE, PROXY, on_wire_in, on_wire_out
 from ytwin.performance.types import Demand, LatencyPart, PathCost, Share
@@ -314,7 +314,7 @@ def _proxy(program: Program, visit: Visit, card: HardwareProfile, services: int,
     time_ps = slow.packet_time.value + tunnels * slow.tunnel_time.value
     numbers, why = ["slow_path.packet_time"] + ["slow_path.tunnel_time"] * bool(tunnels), "forwarding by the kernel"
     if any(op.detail == PROXY for op in visit.operations):
-        if program.phase is Phase.FIRST:
+        if program.phase is Phase.FIRST and program.direction is Direction.FORWARD:
             time_ps += proxy.first_packet_time.value + services * proxy.service_time.value
             numbers += ["service_proxy.first_packet_time", "service_proxy.service_time"]
             why += f", kube-proxy's first packet among {_many(services, 'Service', 'Services')}"

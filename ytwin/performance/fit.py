@@ -250,7 +250,6 @@ def _solve(problem: _Problem, start: Floats) -> Floats:
     found = least_squares(
         problem.residuals,
         start,
-        jac="3-point",
         x_scale=problem.spread,
         ftol=1e-14,
         xtol=1e-14,
