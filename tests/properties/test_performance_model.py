@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 
 import pytest
 from hypothesis import assume, example, given, settings
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.performance_programs import path
 from ytwin.datapath.offload_types import Outcome
 from ytwin.hardware import HardwareProfile, Kind, numbers, shipped, with_values
-from ytwin.performance import Cell, Metric, Prediction, blend, fit, path_cost, predict
+from ytwin.performance import Cell, Metric, Prediction, bare_programs, blend, fit, path_cost, predict
 from ytwin.performance.analytic import Load
 from ytwin.sim.distributions import Constant, Exponential
 from ytwin.sim.workloads import BulkTcp, ConnectRequestResponse, OpenRequests, PacketRate, RequestResponse
@@ -110,7 +110,7 @@ def settled(load: Load) -> bool:
 
 @settings(max_examples=100, deadline=None)
 @given(profiles, loads, outcomes, shapes, st.sampled_from([*TIMES, *RATES, *CORES]), st.integers(2, 9))
-def test_faster_hardware_never_gives_less(drawn, load, outcome, shape, number, factor) -> None:  # type: ignore[no-untyped-def]
+def test_faster_hardware_never_gives_less(drawn, load, outcome, shape, number, factor) -> None:
     card = card_of(drawn)
     assume(settled(load))
     better = scaled(card, {number: 1 / factor if number in TIMES else factor})
@@ -120,7 +120,7 @@ def test_faster_hardware_never_gives_less(drawn, load, outcome, shape, number, f
 
 @settings(max_examples=100, deadline=None)
 @given(profiles, loads, shapes, outcomes, st.sampled_from([(1, 0), (0, 1)]))
-def test_more_passes_never_help(drawn, load, shape, outcome, more) -> None:  # type: ignore[no-untyped-def]
+def test_more_passes_never_help(drawn, load, shape, outcome, more) -> None:
     card = card_of(drawn)
     assume(settled(load))
     (near, far), lookups = shape
@@ -135,7 +135,7 @@ def test_more_passes_never_help(drawn, load, shape, outcome, more) -> None:  # t
 
 @settings(max_examples=100, deadline=None)
 @given(profiles, loads, shapes)
-def test_offload_is_never_slower_with_equal_numbers(drawn, load, shape) -> None:  # type: ignore[no-untyped-def]
+def test_offload_is_never_slower_with_equal_numbers(drawn, load, shape) -> None:
     card = card_of(drawn)
     known = numbers(card)
     same = {
@@ -156,7 +156,7 @@ def test_offload_is_never_slower_with_equal_numbers(drawn, load, shape) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(profiles, loads, outcomes, shapes, st.floats(0.01, 100))
-def test_scaling_time_scales_all(drawn, load, outcome, shape, factor) -> None:  # type: ignore[no-untyped-def]
+def test_scaling_time_scales_all(drawn, load, outcome, shape, factor) -> None:
     """All hardware so many times as slow: rates and latencies go with it, cores and ratios stay."""
     card = card_of(drawn)
     dimensions = {"time": factor, "rate": 1 / factor, "bit rate": 1 / factor, "frequency": 1 / factor}
@@ -176,7 +176,7 @@ def test_scaling_time_scales_all(drawn, load, outcome, shape, factor) -> None:  
 
 @settings(max_examples=100, deadline=None)
 @given(profiles, outcomes, shapes)
-def test_values_are_the_sums_of_their_parts(drawn, outcome, shape) -> None:  # type: ignore[no-untyped-def]
+def test_values_are_the_sums_of_their_parts(drawn, outcome, shape) -> None:
     card = card_of(drawn)
     found = asked(card, RequestResponse("one", 1), outcome, shape)
     assert found.reply is not None
@@ -191,7 +191,7 @@ def test_values_are_the_sums_of_their_parts(drawn, outcome, shape) -> None:  # t
 
 @settings(max_examples=60, deadline=None)
 @given(profiles, shapes, st.floats(0, 1))
-def test_a_mix_lies_between_its_parts(drawn, shape, share) -> None:  # type: ignore[no-untyped-def]
+def test_a_mix_lies_between_its_parts(drawn, shape, share) -> None:
     card = card_of(drawn)
     cards = {"node1": card, "node2": card}
     one = path("Pod", *shape)[2]
@@ -222,20 +222,24 @@ LOAD = {
 
 def value(card: HardwareProfile, way: str, metric: Metric) -> float:
     """A cell: without OVN, offloaded, or in software."""
-    from ytwin.performance import bare_programs  # noqa: PLC0415 (beside its only use)
-
     cards = {"node1": card, "node2": card}
     outcome = Outcome.SOFTWARE if way == "software" else Outcome.FIRST_SOFTWARE
     programs = bare_programs("node1", "node2") if way == "base" else path()
     return predict(programs, (), cards, LOAD[metric], assume=outcome, intervals=False)[metric].value
 
 
+def told_by(way: str, metric: Metric, given: Mapping[str, HardwareProfile]) -> float:
+    """The same of the profile that a fit tries."""
+    return value(given["card"], way, metric)
+
+
 def cells(truth: HardwareProfile, wanted: Mapping[str, tuple[str, Metric]], noise: float) -> list[Cell]:
     """What would be measured if the truth were this."""
-    return [
-        Cell(f"{way} {metric}", lambda p, w=way, m=metric: value(p["card"], w, m), value(truth, way, metric), noise)  #
-        type: ignore[misc] for way, metric in wanted.values()
-    ]
+    found = []
+    for way, metric in wanted.values():
+        told = partial(told_by, way, metric)
+        found.append(Cell(f"{way} {metric}", told, value(truth, way, metric), noise))
+    return found
 
 
 TOLD = {
@@ -253,7 +257,7 @@ TOLD = {
 @settings(max_examples=5, deadline=None)
 @given(st.fixed_dictionaries({number: st.floats(*span) for number, span in TOLD.items()}))
 @example(dict(zip(TOLD, [0.8, 0.86, 2.3, 0.12, 1.8, 2.5, 0.85], strict=True)))  # about the article's
-def test_fit_recovers_known_numbers(drawn) -> None:  # type: ignore[no-untyped-def]
+def test_fit_recovers_known_numbers(drawn) -> None:
     truth = scaled(base(), drawn)
     known = numbers(truth)
     found = fit(cells(truth, FREE, 0.0), {"card": base()}, [("card", number) for number in FREE])
@@ -265,7 +269,7 @@ def test_fit_recovers_known_numbers(drawn) -> None:  # type: ignore[no-untyped-d
 
 @settings(max_examples=5, deadline=None)
 @given(st.sampled_from([n for n in FREE if n != "host.latency"]), st.floats(0.7, 1.4))
-def test_what_no_cell_tells_stays_at_its_prior(missing, factor) -> None:  # type: ignore[no-untyped-def]
+def test_what_no_cell_tells_stays_at_its_prior(missing, factor) -> None:
     told = {"host.latency": FREE["host.latency"]}
     truth = scaled(base(), {"host.latency": factor})
     found = fit(cells(truth, told, 0.0), {"card": base()}, [("card", "host.latency"), ("card", missing)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -383,6 +384,6 @@ def test_prints_itself() -> None:
         ),
     ],
 )
-def test_says_what_is_wrong(make, said: str) -> None:  # type: ignore[no-untyped-def]  # any call
+def test_says_what_is_wrong(make: Callable[[], object], said: str) -> None:
     with pytest.raises(InvalidInput, match=said):
         make()
