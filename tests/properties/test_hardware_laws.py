@@ -62,6 +62,8 @@ def values(form: FieldForm) -> st.SearchStrategy[Any]:
         return st.lists(parts(form.part), max_size=2).map(tuple)
     if form.part is not None:
         return parts(form.part) if form.required else st.none() | parts(form.part)
+    if form.name == "name":
+        return st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,5}", fullmatch=True)
     if form.name in ("description", "driver"):
         return TEXT
     if form.name == "models":
@@ -105,6 +107,7 @@ def test_what_is_written_comes_back(written: list[HardwareProfile]) -> None:
     assert decode_profiles({FILE: text}) == {profile.name: profile for profile in written}
 
 
+@settings(deadline=None)
 @given(st.sampled_from(sorted(UNITS)), AMOUNT, st.data())
 def test_numbers_are_written_exactly(dimension: str, amount: float, data: st.DataObject) -> None:
     unit = data.draw(st.sampled_from(sorted(UNITS[dimension])))
@@ -113,6 +116,7 @@ def test_numbers_are_written_exactly(dimension: str, amount: float, data: st.Dat
     assert float(number) * UNITS[dimension][written] == amount
 
 
+@settings(deadline=None)
 @given(st.sampled_from(sorted(shipped())), st.data())
 def test_other_values_survive_writing(name: str, data: st.DataObject) -> None:
     profile = shipped()[name]
@@ -322,6 +326,7 @@ def test_anything_anywhere_is_an_answer_or_a_problem(name: str, thing: Any, data
         assert decode_profiles({FILE: dump_profiles(decoded.values())}) == decoded
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_any_text_is_an_answer_or_a_problem(text: str) -> None:
     with pytest.raises(InvalidInput):

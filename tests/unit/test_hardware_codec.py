@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from ytwin.core.errors import InvalidInput
-from ytwin.hardware import HardwareProfile, Kind, decode_profiles, numbers, shipped, with_values
+from ytwin.hardware import HardwareProfile, Kind, decode_profiles, dump_profiles, numbers, shipped, with_values
+from ytwin.hardware.table import interval, shown
 from ytwin.hardware.values import in_unit
 
 HEAD = "apiVersion: iaas.yusur.io/v1\nkind: HardwareProfile\nmetadata: {name: mine}\n"
@@ -28,6 +29,21 @@ def test_a_number_has_value_interval_and_origin() -> None:
     number = numbers(profile)["eswitch.packet_time"]
     assert (number.value, number.low, number.high) == (10_000, 9_000, 20_000)
     assert (number.kind, number.source, number.conditions, str(number)) == (Kind.MEASURED, "a probe", "64 B", "10 ns")
+
+
+def test_blanks_and_underscores_do_not_matter() -> None:
+    rules = "{value: 1_000rules, kind: assumed, source: a guess, interval: [1e2 rules, '10000  rules']}"
+    profile = read(f"  eswitch: {{rulesPerConnection: {rules}}}\n")
+    number = numbers(profile)["eswitch.rules_per_connection"]
+    assert (number.value, number.low, number.high, number.text) == (1000, 100, 10_000, "1000 rules")
+    assert decode_profiles({"again.yaml": dump_profiles([profile])}) == {"mine": profile}
+    assert (shown(number), interval(number)) == ("1000 rules", "100 rules to 10000 rules")
+
+
+def test_a_long_chain_is_refused() -> None:
+    chain = "---\n".join(f"{HEAD.replace('mine', f'p{i}')}spec: {{extends: p{i + 1}}}\n" for i in range(200))
+    with pytest.raises(InvalidInput, match=r"it builds on more than 50 profiles, one on the other \[depth\]"):
+        decode_profiles({"a.yaml": chain}, {"p200": shipped()["ovs-kernel"]})
 
 
 def test_extends_takes_over_number_by_number() -> None:
@@ -78,6 +94,11 @@ def test_a_profile_may_replace_the_one_it_extends() -> None:
             "  eswitch:\n    packetTime: {value: 0 ns, kind: datasheet, source: page}\n",
             "mine.yaml:7: spec.eswitch.packetTime.value: packetTime cannot be 0 [range]",
             "write how much there is, or leave out the part of the hardware that is not there",
+        ),
+        (
+            "  eswitch:\n    packetTime: {value: 1e308 s, kind: datasheet, source: page}\n",
+            "mine.yaml:7: spec.eswitch.packetTime.value: '1e308 s' is not a finite number of at least 0 [range]",
+            "write how much there is",
         ),
         (
             "  slowPath:\n    cores: {value: 4 rules, kind: datasheet, source: page}\n",
@@ -138,8 +159,8 @@ def test_a_profile_may_replace_the_one_it_extends() -> None:
         ),
         (
             "  models: [7]\n",
-            "mine.yaml:6: spec.models[0]: 7: Input should be a valid string [value]",
-            "correct the value",
+            "mine.yaml:6: spec.models[0]: this is 7, not text [type]",
+            "write text",
         ),
         ("  eswitch: [1, 2]\n", "mine.yaml:6: spec.eswitch: this is a list of 2, not a mapping [type]", ""),
         (
@@ -205,6 +226,7 @@ def test_a_number_by_itself_wants_everything() -> None:
         (HEAD.replace("name: mine", ""), "a.yaml:3: metadata.name: the profile has no name [missing]"),
         (HEAD.replace("name", "nmae"), "a.yaml:3: metadata.nmae: metadata has no field nmae [unknown-field]"),
         (HEAD, "a.yaml:1: spec: spec is missing [missing]"),
+        (HEAD.replace("mine", "../mine"), 'a.yaml:3: metadata.name: "../mine" is no name of a profile [name]'),
         (f"{HEAD}status: {{}}", "a.yaml:4: status: HardwareProfile has no field status [unknown-field]"),
         (
             f"{HEAD}spec: {{extends: ovs-kernal}}",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import tomllib
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,14 @@ def test_every_number_says_where_it_is_from(name: str, path: str) -> None:
         assert found.low < found.high, "what nobody measured has an interval"
     # What is fitted to a measurement belongs beside that measurement, not here.
     assert found.kind is not Kind.CALIBRATED
+
+
+def test_a_wheel_ships_them() -> None:
+    root = Path(__file__).parents[2]
+    shipped_as = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["*"]
+    there = {str(file.relative_to(root / "ytwin/hardware")) for file in (root / "ytwin/hardware").rglob("*.yaml")}
+    assert there == {f"profiles/{name}.yaml" for name in shipped()}
+    assert all(any(fnmatch(name, pattern) for pattern in shipped_as) for name in there)
 
 
 def test_arithmetic_that_the_sources_give() -> None:

@@ -32,6 +32,16 @@ UNITS: Final[dict[str, dict[str, float]]] = {
 _NUMBER = re.compile(r"\s*([+-]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(\S.*?)?\s*")
 
 
+def parts(text: str) -> tuple[str, str]:
+    """Number and unit of a text, each "" if it is not there. The number is as it was written, without underscores.
+
+    >>> parts("1_000ns")
+    ('1000', 'ns')
+    """
+    found = _NUMBER.fullmatch(text)
+    return (found[1].replace("_", ""), found[2] or "") if found is not None else ("", "")
+
+
 def quantity(text: str | float, dimension: str, where: str = "") -> float:
     """A number in the dimension's base unit; InvalidInput for a missing or unknown unit, for negative and endless numbers.
 
@@ -40,17 +50,17 @@ def quantity(text: str | float, dimension: str, where: str = "") -> float:
     """
     units = UNITS[dimension]
     known = f"write a number and one of {', '.join(units)}, such as `3 {next(iter(units))}`"
-    found = _NUMBER.fullmatch(str(text))
-    if found is None:
+    said, unit = parts(str(text))
+    if not said:
         raise bad(where, "quantity", f"{text!r} is no {dimension}", known)
-    number, unit = float(found[1].replace("_", "")), found[2]
-    if unit is None:
+    number = float(said)
+    if not unit:
         raise bad(where, "unit", f"{text!r} has no unit", known)
     if unit not in units:
         if others := [name for name, known_units in UNITS.items() if unit in known_units]:
             raise bad(where, "dimension", f"{text!r} is a {others[0]}, not a {dimension}", known)
         raise bad(where, "unit", f"{unit!r} is no unit of {dimension}", known)
-    if not math.isfinite(number) or number < 0:
+    if not math.isfinite(number * units[unit]) or number < 0:
         raise bad(
             where, "range", f"{text!r} is not a finite number of at least 0", "write how much there is, without a sign"
         )

@@ -6,6 +6,7 @@ Every problem of every file is reported at once, each with file, line, path and 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -16,7 +17,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from ytwin.core.errors import InvalidInput, Location, Problem
-from ytwin.core.units import UNITS, quantity
+from ytwin.core.units import UNITS, parts, quantity
 from ytwin.hardware.forms import FieldForm, forms
 from ytwin.hardware.model import HardwareProfile, Kind, Mark, Part, Quantity
 from ytwin.hardware.values import in_unit
@@ -31,6 +32,9 @@ _NUMBER = ("value", "kind", "source", "conditions", "interval")
 _EXAMPLE = "write `{value: 12.5 ns, kind: datasheet, source: who says so}`"
 _NAME: Path = ("metadata", "name")
 _EXTENDS: Path = ("spec", "extends")
+_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_DEEPEST = 50
+"""Profiles that one may build on, one by one."""
 _NONE: Mapping[str, HardwareProfile] = MappingProxyType({})
 _BAD: Any = object()
 """Stands for a value after its problem was recorded."""
@@ -90,6 +94,10 @@ class _Reader:
             if wanted in self.open and not (wanted == self.open[-1] and wanted in self.known):
                 message = f"{' extends '.join([*self.open[self.open.index(wanted) :], wanted])}"
                 document.problem(_EXTENDS, "circle", message, "one of them must say everything itself")
+                return None
+            if len(self.open) > _DEEPEST:
+                message = f"it builds on more than {_DEEPEST} profiles, one on the other"
+                document.problem(_EXTENDS, "depth", message, "extend one that says more itself")
                 return None
             here = wanted in self.documents and wanted != self.open[-1]
             base = self.profile(wanted) if here else self.known.get(wanted)
@@ -151,6 +159,9 @@ class _Document:
             self._known(("metadata",), metadata, ("name",))
         if not self.name():
             self.problem(_NAME, "missing", "the profile has no name", "write metadata: {name: my-card}")
+        elif not _WORD.fullmatch(self.name()):
+            hint = "use letters, digits, -, . and _, and begin with a letter or digit"
+            self.problem(_NAME, "name", f"{_shape(self.name())} is no name of a profile", hint)
         spec = self._part(HardwareProfile, tree.get("spec"), ("spec",), base, partial)
         if len(self.problems) > before or spec is _BAD:
             return None
@@ -216,6 +227,9 @@ class _Document:
             inner = tuple(part for part in said["loc"] if isinstance(part, int))
             value = tree[inner[0]] if inner and isinstance(tree, YamlList) else tree
             expected = said.get("ctx", {}).get("expected")
+            if said["type"] == "string_type":
+                hint = "write text; quote it if it looks like something else"
+                return self.problem((*path, *inner), "type", f"this is {_shape(value)}, not text", hint)
             if not expected:
                 return self.problem((*path, *inner), "value", f"{_shape(value)}: {said['msg']}", "correct the value")
             meant = nearest(str(value), str(expected).replace("'", "").replace(" or ", ", ").split(", "))
@@ -236,7 +250,7 @@ class _Document:
         low, high = self._interval(mark, tree, path, value)
         if any(found is _BAD for found in (value, kind, source, conditions, low, high)):
             return _BAD
-        text = " ".join(str(tree["value"]).split())
+        text = " ".join(parts(str(tree["value"])))
         return Quantity(
             value=value, dimension=mark.dimension, kind=kind, source=source, conditions=conditions, low=low, high=high, text=text
         )  # fmt: skip
@@ -254,8 +268,8 @@ class _Document:
             return self.problem(
                 path, problem.code, shorten(problem.message, 200), problem.hint if problem.code == "range" else hint
             )
-        unit = str(said).split()[-1]
-        if not unit.endswith(units):
+        unit = parts(str(said))[1]
+        if unit not in units:
             return self.problem(path, "unit", f"{unit!r} is not what is counted here", hint)
         return amount
 
@@ -373,7 +387,7 @@ def _number_to_plain(number: Quantity) -> dict[str, Any]:
     if number.conditions:
         result["conditions"] = number.conditions
     if (number.low, number.high) != (number.value, number.value):
-        unit = number.text.split()[-1]
+        unit = parts(number.text)[1]
         result["interval"] = [in_unit(end, number.dimension, unit) for end in (number.low, number.high)]
     return result
 

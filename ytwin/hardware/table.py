@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ytwin.core.tables import format_table
+from ytwin.core.units import parts
 from ytwin.hardware.model import HardwareProfile, Kind, Quantity
 from ytwin.hardware.values import base_unit, in_unit, numbers
 
@@ -16,17 +17,22 @@ _DIGITS = 5
 
 def shown(number: Quantity) -> str:
     """Its text; with at most five digits where there are many."""
-    amount, unit = number.text.rsplit(maxsplit=1) if " " in number.text else (number.text, "")
-    return number.text if len(amount) <= _DIGITS + 3 else f"{float(amount.replace('_', '')):.{_DIGITS}g} {unit}"
+    amount, unit = parts(number.text)
+    return number.text if len(amount) <= _DIGITS + 3 else f"{float(amount):.{_DIGITS}g} {unit}"
 
 
 def interval(number: Quantity) -> str:
     """`a to b`, or nothing where nothing is known."""
     if number.low == number.high:
         return ""
-    unit = number.text.split()[-1]
-    ends = (in_unit(end, number.dimension, unit) for end in (number.low, number.high))
-    return " to ".join(f"{float(end.split()[0]):.{_DIGITS}g} {end.split()[-1]}" for end in ends)
+    unit = parts(number.text)[1]
+    ends = (parts(in_unit(end, number.dimension, unit)) for end in (number.low, number.high))
+    return " to ".join(f"{_short(float(amount))} {unit}" for amount, unit in ends)
+
+
+def _short(amount: float) -> str:
+    """At most five digits; never with an exponent where the number is whole."""
+    return f"{amount:.0f}" if amount.is_integer() and amount < 1e12 else f"{amount:.{_DIGITS}g}"
 
 
 def rows(profile: HardwareProfile) -> list[tuple[str, ...]]:

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from ytwin.core.errors import InvalidInput, Location, Problem
-from ytwin.core.units import UNITS, quantity
+from ytwin.core.units import UNITS, parts, quantity
 from ytwin.hardware.forms import forms
 from ytwin.hardware.model import HardwareProfile, Kind, Mark, Part, Quantity
 from ytwin.resources.fields import nearest
@@ -46,9 +46,9 @@ def in_unit(value: float, dimension: str, unit: str = "") -> str:
         return f"{_plain(value)} {unit}"
     fitting = sorted((u for u in units if abs(value) >= units[u]), key=lambda u: -units[u])
     for name in (*((unit,) if unit in units else ()), *fitting):
-        text = f"{_plain(value / units[name])} {name}"
-        if float(text.split(maxsplit=1)[0]) * units[name] == value:
-            return text
+        number = _plain(value / units[name])
+        if float(number) * units[name] == value:
+            return f"{number} {name}"
     return f"{_plain(value)} {base_unit(dimension)}"
 
 
@@ -88,7 +88,7 @@ def with_values(
         old, mark = marks[path]
         low, high = intervals.get(path, (value, value))
         try:
-            texts = [in_unit(x, mark.dimension, old.text.split()[-1]) for x in (value, low, high)]
+            texts = [in_unit(x, mark.dimension, parts(old.text)[1]) for x in (value, low, high)]
             for text in texts:
                 quantity(text, mark.dimension)
         except InvalidInput as error:
