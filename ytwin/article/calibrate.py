@@ -48,7 +48,7 @@ class Calibrated:
 
 
 def formula(benches: Benches, profiles: Profiles, cell: Cell, origins: bool = False) -> Prediction:
-    """What the formulas say of a cell; its own interval is in `errors.intervals`. `origins`: also what it rests on, which takes long."""
+    """What the formulas say of a cell; intervals are those of `errors.intervals`. `origins`: also what it rests on (slow)."""
     bench = benches[cell.mode]
     programs, verdicts = bench.programs[cell.client], bench.verdicts[cell.client]
     return predict(programs, verdicts, bench.cards(profiles), cell_load(cell), intervals=origins)

@@ -17,8 +17,7 @@ from ytwin.performance.types import Metric, PathCost, Share
 from ytwin.report import Block, Figure, Page, Section, Style, Table, Text
 from ytwin.report.plots import Bars, grouped_bars, stacked_bars
 
-SHORT: Final = {"baseline": "bare metal", "node": "node", "pod": "Pod"}
-BAR_PX: Final = 46
+BAR_PX: Final = 52
 """Of a group of two bars with its gap."""
 AROUND_PX: Final = 100
 """Legend, axis and margins."""
@@ -36,7 +35,7 @@ def report_page(r: Reproduction, command: str) -> Page:
         (f"{held} of {len(r.claims)}", "of the article's claims hold on its own tables"),
     )
     sections = [
-        Section("Every cell", [_table(render.cells(r), red_column=6)], render.cells(r).note + "."),
+        Section("Every cell", [*_cells(r), Text(render.INTERVAL, Style.DIM)], _CELLS),
         Section("Article and twin", _bars(r), _BARS),
         Section("Latency by stage", _latency(r), _LATENCY),
         Section("What limits the packet rate", _limits(r), _LIMITS),
@@ -51,6 +50,7 @@ def report_page(r: Reproduction, command: str) -> Page:
     )
 
 
+_CELLS = "What the article measured, and what the twin says; red and OUTSIDE: a predicted cell that misses the target."
 _BARS = (
     "Grey: what the article measured, with its own noise. Blue: the twin, with its interval. Cells marked c were calibrated on, "
     "those marked f fitted, so they agree by construction; all others are predictions."
@@ -87,7 +87,31 @@ def _table(part: Listing, red_column: int | None = None) -> Table:
 def _name(cell: Cell) -> str:
     mark = {Role.CALIBRATED: " (c)", Role.FITTED: " (f)", Role.PREDICTED: ""}[cell.role]
     mode = "" if cell.table == "requests" and cell.row == "baseline" else f", {cell.mode.value}"
-    return f"{SHORT[cell.row]}{mode}{mark}"
+    return f"{render.ROWS[cell.row]}{mode}{mark}"
+
+
+def _cells(r: Reproduction) -> list[Block]:
+    found: list[Block] = []
+    for table in r.tables.tables:
+        results = _of_table(r, table.name)
+        rows = [
+            (
+                f"{render.ROWS[x.cell.row]}, {x.cell.mode.value}",
+                shown(x.cell.value),
+                shown(x.value),
+                f"{percent(x.error)} {render.mark(x, r)}",
+                render.worth(x),
+                render.span(x),
+                render.limit(x),
+                render.apart(x),
+            )
+            for x in results
+        ]
+        styles = {(i, 3): Style.BAD for i, x in enumerate(results) if x in r.red or x.beyond_stated}
+        styles |= {(i, 4): Style.DIM for i, x in enumerate(results) if x.cell.role is not Role.PREDICTED}
+        header = ("row", "article", "twin", "error", "role", "interval", "limit", "simulated")
+        found.append(Table(header, rows, styles, frozenset({1, 2, 3, 5, 7}), f"{table.title}, {table.unit}"))
+    return found
 
 
 def _bars(r: Reproduction) -> list[Block]:
@@ -212,7 +236,7 @@ def _cycles(r: Reproduction) -> list[Block]:
     host = numbers(r.calibrated.profiles[r.card])
     stack = host["host.request_instructions"].value * host["host.request_cpi"].value
     results = _of_table(r, "latency")
-    names = [f"{SHORT[x.cell.row]}, {x.cell.mode.value}" for x in results]
+    names = [f"{render.ROWS[x.cell.row]}, {x.cell.mode.value}" for x in results]
     totals = [x.prediction[Metric.INSTRUCTIONS].value * x.prediction[Metric.CPI].value for x in results]
     parts = {
         "stacks and application": [stack / 1e3] * len(results),
@@ -240,8 +264,10 @@ def _cycles(r: Reproduction) -> list[Block]:
         f"{n} {shown(t / 1e3)}" for n, t in zip(names, totals, strict=True)
     )
     height = AROUND_PX + 40 * len(names)
-    figure = Figure(stacked_bars(names, parts, "thousand cycles per request"), "Cycles per request", alt, height)
-    return [figure, Table(header, rows, None, frozenset({1, 2, 3, 4}), "fitted, not validated")]
+    figure = Figure(
+        stacked_bars(names, parts, "thousand cycles per request"), "Cycles per request", alt, height, wide=True
+    )
+    return [figure, Table(header, rows, None, frozenset({1, 2, 3, 4}), "Fitted, not validated")]
 
 
 def _claims(r: Reproduction) -> Table:
@@ -257,7 +283,7 @@ def _sure(r: Reproduction) -> list[Block]:
     if r.left_out:
         found += [
             _table(render.left_out(r)),
-            Text(f"{render.left_out(r).note}."),
+            Text(render.left_out(r).note),
             _table(render.siblings(r), red_column=7),
         ]
     else:

@@ -11,8 +11,8 @@ from ytwin.article.reproduce import APART, CellResult, Reproduction, median_erro
 from ytwin.article.tables import Role
 from ytwin.hardware import Quantity, numbers
 
-ROWS = {"baseline": "bare metal", "node": "node to Service", "pod": "Pod to Service"}
-"""What the article calls its rows, shortened."""
+ROWS = {"baseline": "bare metal", "node": "node", "pod": "Pod"}
+"""The article's rows: node to node without Service, and who calls the Service."""
 DIFFERENCE = "+%"
 """Unit of a fact that says how much more (or less) than another number it is."""
 OUTSIDE = "OUTSIDE"
@@ -51,6 +51,12 @@ def target(ratio: float) -> str:
     return f"{100 * ratio:.3g} %"
 
 
+INTERVAL = (
+    "Interval: the article's noise in the calibrated cells, and the intervals of the profile's other numbers, calibrated anew "
+    "for each. Simulated: the fast engine against the formula."
+)
+
+
 def value_text(number: Quantity) -> str:
     """A profile's number with its unit, in four digits."""
     figure, _, unit = number.text.partition(" ")
@@ -87,33 +93,41 @@ def summary(r: Reproduction) -> str:
     return " ".join(told)
 
 
-def _worth(x: CellResult) -> str:
+def worth(x: CellResult) -> str:
+    """What agreement is worth: the role, and whether it is the same measurement again."""
     return f"{x.cell.role.value}, a repeat" if x.cell.repeats else x.cell.role.value
 
 
-def _apart(x: CellResult) -> str:
+def span(x: CellResult) -> str:
+    """Its interval."""
+    return f"{shown(x.low)} to {shown(x.high)}"
+
+
+def mark(x: CellResult, r: Reproduction) -> str:
+    """Set where a predicted cell misses the target."""
+    return OUTSIDE if x in r.red else ""
+
+
+def limit(x: CellResult) -> str:
+    """What sets the value."""
+    return "" if x.cell.role is Role.FITTED else x.prediction.limit or "latency"
+
+
+def apart(x: CellResult) -> str:
+    """The engine against the formula."""
     return "" if x.simulated is None else f"{percent(x.apart)}{' DIFFERS' if abs(x.apart) > APART else ''}"
 
 
 def cells(r: Reproduction) -> Listing:
     """Every cell."""
-    header = ("table", "row", "mode", "article", "twin", "unit", "error", "interval", "", "role", "limit", "simulated")
+    header = ["table", "row", "mode", "article", "twin", "unit", "error", "interval", "", "role", "limit", "simulated"]
     rows = []
     for x in r.results:
         c = x.cell
-        mark = OUTSIDE if x in r.red else ""
-        span = f"{shown(x.low)} to {shown(x.high)}"
-        numbers_ = (shown(c.value), shown(x.value), c.unit, percent(x.error), span)
-        limit = x.prediction.limit or "latency"
-        if c.role is Role.FITTED:
-            limit = ""
-        rows.append((c.table, ROWS[c.row], c.mode.value, *numbers_, mark, _worth(x), limit, _apart(x)))
+        figures = (shown(c.value), shown(x.value), c.unit, percent(x.error), span(x), mark(x, r))
+        rows.append((c.table, ROWS[c.row], c.mode.value, *figures, worth(x), limit(x), apart(x)))
     bad = frozenset(i for i, x in enumerate(r.results) if x in r.red or x.beyond_stated)
-    note = (
-        "interval: the article's noise in the calibrated cells, and the intervals of the profile's other numbers, calibrated "
-        "anew for each; simulated: the fast engine against the formula"
-    )
-    return Listing("Cells", header, rows, bad, frozenset({3, 4, 6, 11}), note)
+    return Listing("Cells", header, rows, bad, frozenset({3, 4, 6, 7, 11}), INTERVAL)
 
 
 def calibration(r: Reproduction) -> Listing:
@@ -135,16 +149,16 @@ def left_out(r: Reproduction) -> Listing:
         article = r.tables.cells[x.cell].value
         decides = "the prior alone" if x.prior_only else "the other cells"
         inside = "inside" if x.low <= article <= x.high else "outside"
-        span = f"{shown(x.low)} to {shown(x.high)}"
-        rows.append((x.cell, x.number, shown(article), shown(x.value), percent(x.error), span, inside, decides))
+        reach = f"{shown(x.low)} to {shown(x.high)}"
+        rows.append((x.cell, x.number, shown(article), shown(x.value), percent(x.error), reach, inside, decides))
     header = ("left out", "number", "article", "twin", "error", "interval", "the article is", "decided by")
     return Listing(
         "Leave-one-out: each calibrated cell predicted without itself",
         header,
         rows,
-        numeric=frozenset({2, 3, 4}),
-        note="the protocol gives each number one cell, so without it the number stands at the profile's prior, from "
-        "other sources than the article; nothing else in the protocol says what it is",
+        numeric=frozenset({2, 3, 4, 5}),
+        note="The protocol gives each number one cell, so without it the number stands at the profile's prior, from "
+        "other sources than the article; nothing else in the protocol says what it is.",
     )
 
 
@@ -171,7 +185,7 @@ def siblings(r: Reproduction) -> Listing:
         rows,
         bad,
         frozenset({3, 4, 5, 6}),
-        "median and worst: of all cells that this choice predicts",
+        "Median and worst: of all cells that this choice predicts.",
     )
 
 
@@ -200,7 +214,7 @@ def claims(r: Reproduction) -> Listing:
         said = f"about {c.said.about}" if c.said.about else f"more than {c.said.more_than}"
         times = "times" in (c.said.about or c.said.more_than)
         values = [f"{v:.3f} times" if times else percent(v, False) for v in (c.article, c.low, c.high, c.twin)]
-        span = f"{values[1]} to {values[2]}"
+        reach = f"{values[1]} to {values[2]}"
         rows.append(
             (
                 c.said.section,
@@ -208,7 +222,7 @@ def claims(r: Reproduction) -> Listing:
                 c.said.row,
                 said,
                 values[0],
-                span,
+                reach,
                 c.verdict.value,
                 values[3],
                 c.twin_verdict.value,
@@ -226,7 +240,7 @@ def claims(r: Reproduction) -> Listing:
         "verdict",
     )
     bad = frozenset(i for i, c in enumerate(r.claims) if c.verdict.value == "does not follow")
-    return Listing("The article's claims and what follows from its tables", header, rows, bad, frozenset({4, 7}))
+    return Listing("The article's claims and what follows from its tables", header, rows, bad, frozenset({4, 5, 7}))
 
 
 def _fact(value: float, unit: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,6 +12,8 @@ from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined, Template
+
+_UNIT = re.compile(r"(?<=\d) (?=(?:%|[num]?s|[kMG]?pps|[kMG]bit/s|k?B|cores|times)(?![\w/]))")
 
 
 class Style(StrEnum):
@@ -21,6 +24,10 @@ class Style(StrEnum):
     WARN = "warn"
     BAD = "bad"
     DIM = "dim"
+
+
+_LONG = 30
+"""Characters of a cell that gets room, lest its row grow tall."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +52,8 @@ class Table:
     def style(self, row: int, column: int) -> str:
         """CSS classes of a cell."""
         style = (self.styles or {}).get((row, column), Style.PLAIN)
-        return " ".join(filter(None, (style.value, "number" if column in self.numeric else "")))
+        long = column > 0 and column not in self.numeric and len(str(self.rows[row][column])) > _LONG
+        return " ".join(filter(None, (style.value, "number" if column in self.numeric else "", "long" if long else "")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +136,14 @@ class Page:
 @cache
 def _template() -> Template:
     source = files("ytwin.report").joinpath("page.html.j2").read_text(encoding="utf-8")
-    return Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True).from_string(
-        source
-    )
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["held"] = held
+    return environment.from_string(source)
+
+
+def held(text: str) -> str:
+    """The text with numbers held to their units, so that no line ends between them."""
+    return _UNIT.sub("\u00a0", text)
 
 
 @cache

@@ -101,6 +101,7 @@ def layout(unit: str) -> dict[str, Any]:
     """Transparent, legend above, axis title with the unit; margins grow with the names."""
     axis = {"gridcolor": GRID, "zerolinecolor": GRID, "linecolor": GRID, "automargin": True, "fixedrange": True}
     return {
+        "uniformtext": {"minsize": 10, "mode": "show"},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"color": INK, "size": 12, "family": "system-ui, 'DejaVu Sans', sans-serif"},
