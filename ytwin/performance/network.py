@@ -416,10 +416,12 @@ def jobs_for(network: Network, run_ps: int) -> dict[str, int]:
         if isinstance(source, Open):
             mean, spread = run_ps / source.gap_ps.mean, source.gap_ps.scv
         else:
-            own = [s for s in source.steps if not s.opening and not s.table]
+            # Steps of the first of so many requests count for that part; those of a table may be left out by all.
+            per = source.requests_per_connection or math.inf
             works: dict[str, float] = {}
-            for step in own:
-                works[step.station] = works.get(step.station, 0.0) + mean_ps(step.service_ps, source)
+            for step in source.steps:
+                part = 0.0 if step.table else 1 / per if step.opening else 1.0
+                works[step.station] = works.get(step.station, 0.0) + part * mean_ps(step.service_ps, source)
             bound = closed_bounds(
                 source.clients, list(works.values()), [servers[s] for s in works], source.think_ps.mean
             )

@@ -43,7 +43,7 @@ MOST_STREAMED_BYTES: Final = 64 * 2**20
 """What a streamed run takes, whatever its length."""
 MOST_KEPT: Final = 100_000
 """Jobs of a run that is not streamed where it can be."""
-REFERENCE_JOB_BYTES: Final = 6000
+REFERENCE_JOB_BYTES: Final = 4000
 """simpy's process, events and resources of one job."""
 
 
