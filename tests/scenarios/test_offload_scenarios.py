@@ -247,6 +247,23 @@ def test_a_card_without_a_profile_is_named(capsys: pytest.CaptureFixture[str], t
     assert "choose one for every node with --card" in said
 
 
+def test_paths_to_lost_nodes_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    few = ("--to", "scenario1", "--from", "db2", "--card", "bluefield-2", "--each")
+    assert "Pod/default/db1 " in run(capsys, *few)[1]
+    code, out = run(capsys, *few, "--down", "node1")
+    assert code == 0
+    assert "Pod/default/db1 " not in out
+    assert "BareMetal/default/db3 " in out
+
+
+def test_paths_that_a_datapath_drops_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    folder = FOLDER.parent / "broken" / "recirculation-limit"
+    assert main(["offload", str(folder), "--to", "web", "--card", "bluefield-2", "--each"]) == 0
+    out = capsys.readouterr().out
+    assert "outside/eipgw" in out
+    assert "Pod/default/near" not in out
+
+
 def test_a_client_to_whom_nothing_is_promised_has_no_path(capsys: pytest.CaptureFixture[str]) -> None:
     code, out = run(capsys, "--from", "node1", "--to", "scenario1", "--fail-on", "first-packet")
     assert code == 0

@@ -59,8 +59,10 @@ class Judged:
 
 
 def compiled(deliveries: Iterable[Delivered], world: World) -> tuple[Compiled, ...]:
-    """Programs of every conversation."""
-    return tuple(Compiled(d, programs(d.conversation, world)) for d in deliveries)
+    """Programs of every conversation, of the paths that are delivered."""
+    return tuple(
+        Compiled(d, tuple(p for p in programs(d.conversation, world) if p.backend in d.backends)) for d in deliveries
+    )
 
 
 def judged(paths: Iterable[Compiled], cards: Mapping[str, HardwareProfile], rows: Rows | None) -> tuple[Judged, ...]:

@@ -32,9 +32,11 @@ Wanted = Callable[[Host, Target], bool]
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """A conversation that was walked, with the paths that its datapaths let through; `questions` begins with its own."""
+    """A conversation that was walked, whole; `questions` begins with its own."""
 
     conversation: Conversation
+    backends: frozenset[str]
+    """Those to which a path is delivered, also by the datapaths on the way."""
     questions: tuple[Question, ...]
 
     @property
@@ -105,8 +107,8 @@ def delivered(
         found.setdefault(id(traced), (traced, []))[1].append((client, target))
         if progress is not None:
             progress(done, len(asked))
-    kept = ((_let_through(traced, limits), questions) for traced, questions in found.values())
-    return tuple(Delivered(traced, tuple(questions)) for traced, questions in kept if traced.paths)
+    made = (Delivered(traced, _reached(traced, limits), tuple(questions)) for traced, questions in found.values())
+    return tuple(one for one in made if one.backends)
 
 
 def _looks(answers: _Conversations, client: Host, target: Target) -> Hashable:
@@ -119,9 +121,5 @@ def _balancing(service: YusurService) -> Hashable:
     return service.spec.balancing.algorithm, service.spec.session_affinity
 
 
-def _let_through(conversation: Conversation, limits: Mapping[str, Limit]) -> Conversation:
-    judged = limited(conversation, limits)
-    paths = tuple(path for path in judged.paths if path.verdict is Verdict.DELIVERED)
-    if paths == conversation.paths:
-        return conversation
-    return Conversation(judged.client, judged.destination, judged.protocol, judged.verdict, paths, judged.reason)
+def _reached(conversation: Conversation, limits: Mapping[str, Limit]) -> frozenset[str]:
+    return frozenset(p.backend for p in limited(conversation, limits).paths if p.verdict is Verdict.DELIVERED)
