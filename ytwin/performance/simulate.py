@@ -26,7 +26,7 @@ from ytwin.performance.routes import opened_per_s, routes_of, segment
 from ytwin.performance.types import Metric, Prediction, Value
 from ytwin.sim import fast, reference
 from ytwin.sim.distributions import Constant, LogNormal, Service
-from ytwin.sim.model import Closed, Network
+from ytwin.sim.model import Closed, Network, Open
 from ytwin.sim.results import Result
 from ytwin.sim.statistics import mean_of, warmup_mser
 from ytwin.sim.streams import Streams, draw_network
@@ -95,7 +95,11 @@ def planned(network: Network, duration_ps: int, engine: Engine, memory_bytes: in
     if needs <= memory_bytes:
         return whole
     fits_ps = duration_ps * memory_bytes / needs
-    streamable = f"give at least {size(MOST_STREAMED_BYTES)} to have it streamed, " if pipeline is not None else ""
+    streamable = ""
+    if pipeline is not None:
+        streamable = f"give at least {size(MOST_STREAMED_BYTES)} to have it streamed, "
+    elif engine == "fast" and len(network.sources) > 1 and all(isinstance(s, Open) for s in network.sources):
+        streamable = f"send packets to one backend only (--to pod/NAME: streamed, {size(MOST_STREAMED_BYTES)}), "
     others = "use --engine analytic" if engine == "fast" else "use --engine fast or analytic"
     raise bad(
         "memory",
