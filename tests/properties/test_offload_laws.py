@@ -12,6 +12,7 @@ from ytwin.datapath import Entry, limits_of
 from ytwin.datapath.offload import judge_offload, worst
 from ytwin.datapath.offload_types import OffloadVerdict, Outcome
 from ytwin.datapath.program import Direction, Examined, Op, Operation, Pass, Phase, Program, Visit
+from ytwin.datapath.rows import Rows
 from ytwin.generate import generate
 from ytwin.hardware import HardwareProfile, Kind, shipped
 from ytwin.hardware.model import Condition, OffloadRule
@@ -152,7 +153,7 @@ def outcomes(
 
 
 @given(st.integers(0, 40), st.booleans())
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=4, deadline=None)
 def test_a_shared_walk_has_the_verdict_of_an_own_one(seed: int, many: bool) -> None:
     """Of many questions the outcome only: the ports of a Service share walks, and a client may be the backend of one of them."""
     twin = drawn(seed)
@@ -172,3 +173,23 @@ def test_a_shared_walk_has_the_verdict_of_an_own_one(seed: int, many: bool) -> N
     told, true = outcomes(twin, shared, on), outcomes(twin, own, on)
     assert {key: outcome for key, (outcome, _) in told.items()} == {key: outcome for key, (outcome, _) in true.items()}
     assert many or told == true
+
+
+@given(st.integers(0, 40), st.sampled_from(["connectx-6-dx", "yusur-dpu-2x100g"]))
+@settings(max_examples=4, deadline=None)
+def test_every_flow_behind_a_reason_has_a_row(seed: int, card: str) -> None:
+    twin = drawn(seed)
+    names = {str(key) for key in twin.northbound.rows}
+    on = dict.fromkeys(twin.world.chassis, shipped()[card])
+    found = delivered(twin.snapshot, twin.world, limits_of(twin.nodes), {})
+    for one in room.judged(room.compiled(found, twin.world), on, Rows(twin.southbound)):
+        for reason in one.verdict.reasons:
+            assert set(reason.rows) <= names
+            assert (reason.flow is None) == (reason.rows == ())
+
+
+def test_the_shipped_rules_can_all_be_met() -> None:
+    assert judge_offload([], dict(shipped())) == ()
+    for profile in shipped().values():
+        assert len({rule.code for rule in profile.offload}) == len(profile.offload) > 0
+        assert any(rule.when.always for rule in profile.offload) == (profile.eswitch is None)
