@@ -6,7 +6,7 @@ No number is fitted to two cells, none is added, and what the protocol does not 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
@@ -85,12 +85,17 @@ def calibrate(
         cell = tables.cells[step.cell]
         target = (instead or {}).get(cell.name, cell.value)
         if near is None or abs(value_of(benches, profiles, cell) / target - 1) > MET:
-            measured = Measured(cell.name, partial(_value, benches, cell), target, noise=0)
+            one = replace(measured(benches, cell, noise=0), measured=target)
             source = f"the article's {cell.name}, {target:g} {cell.unit}"
-            profiles = fit([measured], profiles, [(name, step.number)], source=source).profiles
+            profiles = fit([one], profiles, [(name, step.number)], source=source).profiles
         error = value_of(benches, profiles, cell) / target - 1
         done.append(Fitted(step.number, cell.name, priors[step.number], numbers(profiles[name])[step.number], error))
     return Calibrated(profiles, tuple(done))
+
+
+def measured(benches: Benches, cell: Cell, noise: float) -> Measured:
+    """A cell as `performance.fit` takes it; the noise is a ratio."""
+    return Measured(cell.name, partial(_value, benches, cell), cell.value, noise)
 
 
 def _value(benches: Benches, cell: Cell, profiles: Profiles) -> float:

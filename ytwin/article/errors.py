@@ -10,9 +10,10 @@ from statistics import median
 from typing import Final
 
 from ytwin.article.bench import Benches, Profiles, card_of
-from ytwin.article.calibrate import Calibrated, calibrate, formula, value_of
+from ytwin.article.calibrate import Calibrated, calibrate, formula, measured, value_of
 from ytwin.article.tables import Calibration, Cell, Role, Tables
 from ytwin.hardware import numbers, with_values
+from ytwin.performance import fit
 
 Interval = tuple[float, float]
 Run = Callable[[], Profiles]
@@ -134,7 +135,7 @@ def rests_on(benches: Benches, profiles: Profiles, cells: Iterable[Cell]) -> fro
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A calibrated cell, predicted without itself: by the other calibrated cells, and by the prior of its number."""
+    """A calibrated cell, predicted without itself."""
 
     cell: str
     number: str
@@ -142,9 +143,9 @@ class LeftOut:
     error: float
     low: float
     high: float
-    """With every number that is not calibrated, this one too, to the ends of its interval."""
-    prior_only: bool
-    """Whether nothing but the prior decides: the number moves the cell, and no other calibrated cell knows it."""
+    """With the number at the ends of what is known of it, and all that are not calibrated at those of their intervals."""
+    by: tuple[tuple[str, float], ...]
+    """Cells that know the number, with their shares; empty: only its prior decides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,22 +165,28 @@ class Sibling:
 
 
 def leave_one_out(benches: Benches, profiles: Profiles, tables: Tables) -> tuple[LeftOut, ...]:
-    """Each calibrated cell in turn: the protocol without it, its number at the shipped profile's prior."""
+    """Each calibrated cell in turn: all numbers of the protocol fitted to the other cells, which have the article's noise, and to
+    the priors of the shipped profile; then the cell predicted."""
     name = card_of(benches, profiles)
-    near = calibrate(benches, profiles, tables, tables.calibrate).profiles
+    free = [(name, step.number) for step in tables.calibrate]
     found = []
     for left in tables.calibrate:
-        cell, prior = tables.cells[left.cell], numbers(profiles[name])[left.number]
-        others = tuple(step for step in tables.calibrate if step is not left)
-        again = partial(_again, benches, tables, others, near)
-        value, *ends = (
-            value_of(benches, _moved(again, profiles, name, left.number, end).profiles, cell)
-            for end in (prior.value, prior.low, prior.high)
-        )
-        low, high = intervals(benches, profiles, tables, others, [cell])[cell.name]
-        found.append(
-            LeftOut(cell.name, left.number, value, error_of(value, cell.value), low, high, min(ends) != max(ends))
-        )
+        cell = tables.cells[left.cell]
+        others = [measured(benches, tables.cells[s.cell], tables.noise) for s in tables.calibrate if s is not left]
+        done = fit(others, profiles, free, source="the article's calibrated cells but one")
+        number = done[f"{name}.{left.number}"]
+        value, known = value_of(benches, done.profiles, cell), numbers(done.profiles[name])
+        open_ = rests_on(benches, done.profiles, [cell]) - {step.number for step in tables.calibrate}
+        ends = {path: (known[path].low, known[path].high) for path in open_} | {left.number: (number.low, number.high)}
+        down = up = 0.0
+        for path, pair in ends.items():
+            others_moved = (value_of(benches, set_to(done.profiles, name, path, end), cell) for end in pair)
+            changes = [other - value for other in others_moved] if pair[0] < pair[1] else []
+            down += min(0.0, *changes, 0.0) ** 2
+            up += max(0.0, *changes, 0.0) ** 2
+        low, high = value - math.sqrt(down), value + math.sqrt(up)
+        by = number.by if number.determined else ()
+        found.append(LeftOut(cell.name, left.number, value, error_of(value, cell.value), low, high, by))
     return tuple(found)
 
 

@@ -8,6 +8,7 @@ from typing import Final
 from ytwin.article import render
 from ytwin.article.bench import Profiles
 from ytwin.article.calibrate import formula
+from ytwin.article.claims import ClaimVerdict
 from ytwin.article.errors import set_to
 from ytwin.article.render import Listing, percent, shown
 from ytwin.article.reproduce import CellResult, Reproduction, median_error
@@ -27,7 +28,7 @@ def report_page(r: Reproduction, command: str) -> Page:
     """The answer first, then every number with where it is from."""
     inside = len(r.predicted) - len(r.red)
     good = not r.red and median_error(r.predicted) <= r.tables.target_median
-    held = sum(c.verdict.value == "holds" for c in r.claims)
+    held = sum(c.verdict is ClaimVerdict.HOLDS for c in r.claims)
     merits = (
         (f"{inside} of {len(r.predicted)}", f"predicted cells within {render.target(r.tables.target_each)}"),
         (percent(median_error(r.predicted), False), f"median error; target {render.target(r.tables.target_median)}"),
@@ -72,8 +73,8 @@ _CLAIMS = (
     "article writes, is the claim or better; it is generous if it reaches four fifths of it; else it does not follow."
 )
 _SURE = (
-    "Two tests of the calibration. Left out: the number that a cell was used for stays at its prior, from other sources than the "
-    "article. Other choices: the number is calibrated on another cell of its kind, and what was left out is predicted."
+    "What one cell rests on without being measured, and two tests of the calibration: each calibrated cell predicted without "
+    "itself, and each number calibrated on another cell of its kind."
 )
 _NUMBERS = "What was calibrated, and every other number that some cell rests on, with interval and source."
 
@@ -163,7 +164,7 @@ def _latency(r: Reproduction) -> list[Block]:
         (n, *(shown(v[i]) for v in stages.values()), shown(sum(v[i] for v in stages.values())))
         for i, n in enumerate(names)
     ]
-    table = Table(("row", *stages, "sum, us"), rows, None, frozenset(range(1, len(stages) + 2)), "us per stage")
+    table = Table(("row", *stages, "sum, us"), rows, None, frozenset(range(1, len(stages) + 2)), "Time per stage, us")
     height = AROUND_PX + 20 + 40 * len(names)
     alt = "Latency by stage: " + "; ".join(
         f"{n} {shown(sum(v[i] for v in stages.values()))} us" for i, n in enumerate(names)
@@ -193,7 +194,7 @@ def _limits(r: Reproduction) -> list[Block]:
         styles[i, 1 + shares.index(max(busy[i], key=busy[i].__getitem__))] = Style.WARN
     header = ("row", *(f"{s}, ns" for s in shares), "limit", "its work")
     numeric = frozenset(range(1, len(shares) + 1))
-    table = Table(header, rows, styles, numeric, "ns per packet and server; the limit is marked")
+    table = Table(header, rows, styles, numeric, "Busy with one packet, ns per server; the limit is marked")
     software = [x for x in results if x.cell.mode is Mode.SOFTWARE and x.cell.client]
     parts = {x.cell.name: _slow_path(r, x.cell) for x in software}
     stages = list(dict.fromkeys(stage for one in parts.values() for stage in one))
@@ -272,9 +273,9 @@ def _cycles(r: Reproduction) -> list[Block]:
 
 def _claims(r: Reproduction) -> Table:
     part = render.claims(r)
-    looks = {"holds": Style.GOOD, "generous": Style.WARN, "does not follow": Style.BAD}
-    styles = {(i, 6): looks[c.verdict.value] for i, c in enumerate(r.claims)}
-    styles |= {(i, 8): looks[c.twin_verdict.value] for i, c in enumerate(r.claims)}
+    looks = {ClaimVerdict.HOLDS: Style.GOOD, ClaimVerdict.GENEROUS: Style.WARN, ClaimVerdict.NOT: Style.BAD}
+    styles = {(i, 4): looks[c.verdict] for i, c in enumerate(r.claims)}
+    styles |= {(i, 6): looks[c.twin_verdict] for i, c in enumerate(r.claims)}
     return Table(part.header, part.rows, styles, part.numeric, part.title)
 
 
@@ -283,8 +284,9 @@ def _sure(r: Reproduction) -> list[Block]:
     if r.left_out:
         found += [
             _table(render.left_out(r)),
-            Text(render.left_out(r).note),
-            _table(render.siblings(r), red_column=7),
+            Text(render.left_out(r).note, Style.DIM),
+            _table(render.siblings(r), red_column=6),
+            Text(render.siblings(r).note, Style.DIM),
         ]
     else:
         found.append(Text("Leave-one-out was not asked for.", Style.DIM))
@@ -293,14 +295,21 @@ def _sure(r: Reproduction) -> list[Block]:
 
 def _numbers(r: Reproduction) -> list[Block]:
     rows = [
-        (path, render.value_text(q), render.interval_text(q), q.kind.value, q.source, q.conditions)
+        (
+            path,
+            render.value_text(q),
+            render.interval_text(q),
+            q.kind.value,
+            "; ".join(filter(None, (q.source, q.conditions))),
+        )
         for path, q in render.used_numbers(r)
     ]
     styles = {(i, 3): Style.WARN for i, row in enumerate(rows) if row[3] == Kind.ASSUMED.value}
-    header = ("number", "value", "interval", "kind", "source", "conditions")
+    header = ("number", "value", "interval", "kind", "source; conditions")
     loads = [(name, said.load, said.why) for name, said in r.tables.loads.items()]
     return [
         _table(render.calibration(r)),
-        Table(header, rows, styles, frozenset(), f"profile {r.card}, after calibration"),
-        Table(("load", "as predict reads it", "why"), loads, None, frozenset(), "loads of the tables"),
+        Text(render.calibration(r).note, Style.DIM),
+        Table(header, rows, styles, frozenset(), f"Profile {r.card}, after calibration"),
+        Table(("load", "as predict reads it", "why"), loads, None, frozenset(), "Loads of the tables"),
     ]

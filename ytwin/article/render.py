@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ytwin.article.claims import ClaimVerdict
 from ytwin.article.errors import rests_on
 from ytwin.article.reproduce import APART, CellResult, Reproduction, median_error
 from ytwin.article.tables import Role
@@ -13,6 +14,8 @@ from ytwin.hardware import Quantity, numbers
 
 ROWS = {"baseline": "bare metal", "node": "node", "pod": "Pod"}
 """The article's rows: node to node without Service, and who calls the Service."""
+NARROW = 1e-6
+"""Of its value: an interval that only comes from arithmetic."""
 DIFFERENCE = "+%"
 """Unit of a fact that says how much more (or less) than another number it is."""
 OUTSIDE = "OUTSIDE"
@@ -65,7 +68,7 @@ def value_text(number: Quantity) -> str:
 
 def interval_text(number: Quantity) -> str:
     """Its interval in its own unit, "" where there is none."""
-    if number.low == number.high:
+    if number.high - number.low <= NARROW * number.value:
         return ""
     unit = number.text.partition(" ")[2]
     scale = float(number.text.partition(" ")[0]) / number.value if number.value else 0.0
@@ -135,11 +138,16 @@ def calibration(r: Reproduction) -> Listing:
     rows = []
     for f in r.calibrated.fitted:
         role = r.tables.cells[f.cell].role.value
-        inside = "" if f.inside else "outside its prior's interval: it stands for something else as well"
+        inside = "" if f.inside else "outside of its prior"
         prior = f"{value_text(f.prior)} ({interval_text(f.prior)})"
         rows.append((f.number, f.cell, role, prior, value_text(f.value), percent(f.error), inside))
     header = ("number", "cell", "role", "before", "after", "error", "")
-    return Listing("Calibration: one cell, one number", header, rows, numeric=frozenset({5}))
+    note = (
+        "Outside of its prior's interval a number stands for something else as well."
+        if any(r[-1] for r in rows)
+        else ""
+    )
+    return Listing("Calibration: one cell, one number", header, rows, numeric=frozenset({5}), note=note)
 
 
 def left_out(r: Reproduction) -> Listing:
@@ -147,7 +155,7 @@ def left_out(r: Reproduction) -> Listing:
     rows = []
     for x in r.left_out:
         article = r.tables.cells[x.cell].value
-        decides = "the prior alone" if x.prior_only else "the other cells"
+        decides = ", ".join(f"{cell} {share:.0%}" for cell, share in x.by) or "the prior alone"
         inside = "inside" if x.low <= article <= x.high else "outside"
         reach = f"{shown(x.low)} to {shown(x.high)}"
         rows.append((x.cell, x.number, shown(article), shown(x.value), percent(x.error), reach, inside, decides))
@@ -157,8 +165,8 @@ def left_out(r: Reproduction) -> Listing:
         header,
         rows,
         numeric=frozenset({2, 3, 4, 5}),
-        note="The protocol gives each number one cell, so without it the number stands at the profile's prior, from "
-        "other sources than the article; nothing else in the protocol says what it is.",
+        note="All seven numbers are fitted again to the six other cells (with the article's noise) and to their priors, which "
+        "come from other sources than the article. The protocol gives each number one cell, so mostly the prior alone decides.",
     )
 
 
@@ -166,26 +174,26 @@ def siblings(r: Reproduction) -> Listing:
     """Other choices of cells."""
     rows = [
         (
-            x.number,
             x.cell,
             x.sibling,
             shown(r.tables.cells[x.cell].value),
             shown(x.value),
             percent(x.error),
             percent(x.median, False),
-            f"{percent(x.worst, False)} ({x.worst_cell})",
+            percent(x.worst, False),
+            x.worst_cell,
         )
         for x in r.siblings
     ]
-    header = ("number", "left out", "calibrated on", "article", "twin", "error", "median of all", "worst of all")
+    header = ("left out", "calibrated on", "article", "twin", "error", "median", "worst", "of")
     bad = frozenset(i for i, x in enumerate(r.siblings) if x.worst > r.tables.target_each)
     return Listing(
         "What if another cell had been calibrated on",
         header,
         rows,
         bad,
-        frozenset({3, 4, 5, 6}),
-        "Median and worst: of all cells that this choice predicts.",
+        frozenset({2, 3, 4, 5, 6}),
+        "The number of the cell that is left out is calibrated on the other; median and worst: of all cells that this predicts.",
     )
 
 
@@ -212,35 +220,16 @@ def claims(r: Reproduction) -> Listing:
     rows = []
     for c in r.claims:
         said = f"about {c.said.about}" if c.said.about else f"more than {c.said.more_than}"
-        times = "times" in (c.said.about or c.said.more_than)
-        values = [f"{v:.3f} times" if times else percent(v, False) for v in (c.article, c.low, c.high, c.twin)]
-        reach = f"{values[1]} to {values[2]}"
-        rows.append(
-            (
-                c.said.section,
-                c.said.text,
-                c.said.row,
-                said,
-                values[0],
-                reach,
-                c.verdict.value,
-                values[3],
-                c.twin_verdict.value,
-            )
+        times = "times" in said
+        value, low, high, twin = (
+            f"{v:.3f} times" if times else percent(v, False) for v in (c.article, c.low, c.high, c.twin)
         )
-    header = (
-        "section",
-        "claim",
-        "row",
-        "claimed",
-        "article's cells",
-        "within noise",
-        "verdict",
-        "twin's cells",
-        "verdict",
-    )
-    bad = frozenset(i for i, c in enumerate(r.claims) if c.verdict.value == "does not follow")
-    return Listing("The article's claims and what follows from its tables", header, rows, bad, frozenset({4, 5, 7}))
+        sentence = f"{c.said.text} ({c.said.row})"
+        verdicts = (c.verdict.value, c.twin_verdict.value)
+        rows.append((sentence, said, value, f"{low} to {high}", verdicts[0], twin, verdicts[1], c.said.section))
+    header = ("claim", "claimed", "article's cells", "within noise", "verdict", "twin's cells", "verdict", "section")
+    bad = frozenset(i for i, c in enumerate(r.claims) if c.verdict is ClaimVerdict.NOT)
+    return Listing("The article's claims and what follows from its tables", header, rows, bad, frozenset({2, 3, 5}))
 
 
 def _fact(value: float, unit: str) -> str:

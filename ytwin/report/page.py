@@ -26,8 +26,8 @@ class Style(StrEnum):
     DIM = "dim"
 
 
-_LONG = 30
-"""Characters of a cell that gets room, lest its row grow tall."""
+_SHORT = 28
+"""Characters of a text column that stays on one line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +52,12 @@ class Table:
     def style(self, row: int, column: int) -> str:
         """CSS classes of a cell."""
         style = (self.styles or {}).get((row, column), Style.PLAIN)
-        long = column > 0 and column not in self.numeric and len(str(self.rows[row][column])) > _LONG
-        return " ".join(filter(None, (style.value, "number" if column in self.numeric else "", "long" if long else "")))
+        return " ".join(filter(None, (style.value, "number" if column in self.numeric else self._width(column))))
+
+    def _width(self, column: int) -> str:
+        """Short texts stay on one line, long ones get room: a narrow screen scrolls, and breaks no words off."""
+        longest = max((len(str(row[column])) for row in self.rows), default=0)
+        return "short" if longest <= _SHORT else "long"
 
 
 @dataclass(frozen=True, slots=True)
