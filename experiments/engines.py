@@ -3,11 +3,10 @@
 `python -m experiments.engines [--small] [--seed N] [--json FILE]`
 
 1. Random pipelines and networks by seed: the simpy reference, the event loop and the stage passes on the same numbers;
-every wait, end
-   and loss must be equal.
-2. Packets per second of each engine, on a tandem of five exponential stages and on a richer pipeline (a stage of four
-servers, waiting
-   places with an end, losses), on the same numbers in one run. simpy gets fewer packets, because it would take hours.
+   every wait, end and loss must be equal.
+2. Packets per second of each engine, on a tandem of five exponential stages and on a richer pipeline (a stage of four servers,
+   waiting places with an end, losses), on the same numbers in one run. simpy gets fewer packets, because it would take hours.
+   Beside them salabim (the same numbers: latency and losses must agree) and ciw (its own numbers), if they are installed.
 3. One second of 45 Mpps, packet by packet, drawn and simulated in pieces: seconds, and memory.
 """
 
@@ -22,6 +21,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from experiments.peers import Peer, peers
 from ytwin.core.tables import format_table
 from ytwin.sim import fast, reference
 from ytwin.sim.distributions import Exponential
@@ -41,6 +41,7 @@ RICHER = Pipeline(
     )
 )
 """A stage of four servers, and so few waiting places that some packets are lost at every stage but the last."""
+PIPELINES = {"five-stage tandem": TANDEM, "richer pipeline": RICHER}
 RATE_PER_S = 45_000_000
 
 
@@ -128,6 +129,26 @@ def speeds(pipeline: Pipeline, seed: int, slow_jobs: int, jobs: int) -> dict[str
     }
 
 
+PEER_JOBS = 5_000
+
+
+def beside(pipeline: Pipeline, seed: int) -> tuple[dict[str, float | str], list[str]]:
+    """(packets per second of other simulators, or why there is no number; what differs where it must not)."""
+    arrivals = Arrivals.at_rate(RATE_PER_S)
+    (draws,) = draw_network(as_network(pipeline, arrivals), Streams(seed), {"jobs": PEER_JOBS})
+    ours = fast.simulate_pipeline(pipeline, draws).sources[0]
+    latency_ps, lost = float(ours.latency_ps.mean()), int(np.count_nonzero(~ours.done))
+    rates: dict[str, float | str] = {}
+    different = []
+    for name, peer in peers(pipeline, arrivals, draws).items():
+        rates[name] = peer if isinstance(peer, str) else peer.packets_per_s
+        if isinstance(peer, Peer) and peer.same_numbers and peer.lost != lost:
+            different.append(f"{name}: {peer.lost} of {draws.jobs} lost, not {lost}")
+        if isinstance(peer, Peer) and abs(peer.latency_mean_ps / latency_ps - 1) > (1e-9 if peer.same_numbers else 0.5):
+            different.append(f"{name}: mean latency {peer.latency_mean_ps / 1e3:.1f} ns, not {latency_ps / 1e3:.1f}")
+    return rates, different
+
+
 def main() -> int:
     """Check, measure, print; 1 if the engines differ."""
     parser = argparse.ArgumentParser(
@@ -145,16 +166,23 @@ def main() -> int:
     )
     print(*found[:20], sep="\n", end="\n" if found else "")
     columns = {
-        "five-stage tandem": speeds(TANDEM, arguments.seed, 20_000 // scale, 4_000_000 // scale),
-        "richer pipeline": speeds(RICHER, arguments.seed, 20_000 // scale, 4_000_000 // scale),
+        name: speeds(pipeline, arguments.seed, 20_000 // scale, 4_000_000 // scale)
+        for name, pipeline in PIPELINES.items()
     }
     rows = []
     for engine in next(iter(columns.values())):
         if engine != "lost":
             rates = [column[engine] for column in columns.values()]
             rows.append((engine, *(f"{r / 1e6:.3f} M" if r < 1e6 else f"{r / 1e6:.1f} M" for r in rates)))
+    others = {name: beside(pipeline, arguments.seed) for name, pipeline in PIPELINES.items()}
+    for peer in next(iter(others.values()))[0]:
+        results = [rates[peer] for rates, _ in others.values()]
+        rows.append((peer, *(r if isinstance(r, str) else f"{r / 1e6:.3f} M" for r in results)))
+    different = [f"{name}, {d}" for name, (_, differences) in others.items() for d in differences]
+    found += different
     rows.append(("packets lost", *(f"{column['lost']:.2%}" for column in columns.values())))
     print(format_table(("packets/s", *columns), rows))
+    print(*different, sep="\n", end="\n" if different else "")
     before_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     begin = time.perf_counter()
     second = fast.stream(RICHER, Arrivals.at_rate(RATE_PER_S), Streams(arguments.seed), RATE_PER_S // scale)
@@ -179,7 +207,13 @@ def main() -> int:
     if arguments.json:
         with open(arguments.json, "w", encoding="utf-8") as file:
             json.dump(
-                {"differences": found, "packets_per_s": columns, "second_s": full_s, "memory_mib": memory_mib},
+                {
+                    "differences": found,
+                    "packets_per_s": columns,
+                    "peers": {name: rates for name, (rates, _) in others.items()},
+                    "second_s": full_s,
+                    "memory_mib": memory_mib,
+                },
                 file,
                 indent=2,
             )
