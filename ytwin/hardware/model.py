@@ -150,6 +150,9 @@ class SlowPath(Part):
     """dp_hash over the packet."""
     handover_latency: Time
     """Latency, not work: interrupt, softirq and wake-up wherever the packet is handed from one context to the next."""
+    wakeup_time: Time | None = None
+    """Work, and latency of every packet: waking the datapath's thread, and a round of its main loop, once for all packets that
+    wait by then. For a userspace datapath whose thread sleeps; None: it polls, or it is a softirq."""
     workload_handovers: Hops
     """Handovers at the port of a workload (veth or VF representor)."""
     node_handovers: Hops

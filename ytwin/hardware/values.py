@@ -25,7 +25,8 @@ def _numbers(part: Part, prefix: str) -> Iterator[tuple[str, Quantity, Mark]]:
     for form in forms(type(part)).values():
         value = getattr(part, form.name)
         if form.mark is not None:
-            yield f"{prefix}{form.name}", value, form.mark
+            if value is not None:
+                yield f"{prefix}{form.name}", value, form.mark
         elif isinstance(value, Part):
             yield from _numbers(value, f"{prefix}{form.name}.")
         elif form.many:

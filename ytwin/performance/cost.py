@@ -6,8 +6,11 @@ Per visit of a chassis, with the profile of that chassis (what each number means
 - in software: slow-path work packet_time + passes * pass_time + conntrack look-ups * conntrack_time + tunnel headers *
   tunnel_time + dp_hash * hash_time, and one new connection's share of conntrack_setup_rate where an entry is made; the
   latency of that work, and handover_latency at each port of a host. A card is passed once on the way;
+- where the profile has a wakeup_time, that is latency of every visit in software, and work once for the packets that share it;
 - without OVS (a visit without passes): the card is passed once, and nothing else;
 - kube-proxy (a profile with service_proxy): see `_proxy`;
+- on the host's cores: the slow path where it runs there, a request's instructions, a segment's copying (host.stream_rate
+  per core);
 - always: the wire's time of the frame, PCIe's of the frame, the host stack's of a segment or a small packet at each end.
 
 host.latency is all that a path without OVS takes, with both ends' cards and one pass through each, half of it at each
@@ -18,6 +21,7 @@ tell its parts apart.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -31,10 +35,14 @@ from ytwin.datapath.passes import Entry
 from ytwin.datapath.program import Direction, Op, Phase, Program, Visit
 from ytwin.hardware.model import ESwitch, HardwareProfile
 from ytwin.performance.bare import OUTSIDE, PROXY, on_wire_in, on_wire_out
+from ytwin.performance.cpu import request_work_ps
 from ytwin.performance.types import Demand, LatencyPart, PathCost, Share
+from ytwin.sim.workloads import IPV4_TCP_BYTES
 
 WIRE_OVERHEAD_BYTES: Final = 24
 """Preamble 8, check sequence 4, gap 12 (IEEE 802.3)."""
+HEADER_BYTES: Final = 14 + IPV4_TCP_BYTES
+"""Of a frame that carries a TCP segment."""
 SMALLEST_FRAME_BYTES: Final = 60
 """Without check sequence."""
 
@@ -46,21 +54,25 @@ def path_cost(
     frame_bytes: float,
     *,
     bulk: bool = False,
+    request: float = 0.0,
     flows: int | None = None,
     services: int = 1,
     entries: Mapping[str, float] = frozendict(),
     installs: Collection[str] = (),
+    together: float = math.inf,
 ) -> PathCost:
     """One packet of `frame_bytes` (Ethernet header included, check sequence and tunnel header not).
 
-    `offloaded`: chassis -> whether its card does this packet. `bulk`: a full TCP segment, for which the host stack has
-    another rate than for small packets. `flows`: of so few flows each uses one port and one core; None: enough of them
-    for all. `services`: that kube-proxy has. `entries`: chassis -> entries in its card's tables. `installs`: chassis
-    whose cards get this connection's rules because of this packet. InvalidInput: a chassis without profile, or offload
-    on one without card.
+    `offloaded`: chassis -> whether its card does this packet. `request`: part of a request and its answer that this
+    packet is, for the instructions at both ends. `bulk`: a full TCP segment, for which the host stack has another rate
+    than for small packets. `flows`: of so few flows each uses one port and one core; None: enough of them for all.
+    `services`: that kube-proxy has. `entries`: chassis -> entries in its card's tables. `installs`: chassis whose cards
+    get this connection's rules because of this packet. `together`: packets that a sleeping datapath's thread finds when
+    it wakes up, which share that work (as latency each packet has it whole); endless: it never sleeps. InvalidInput: a
+    chassis without profile, or offload on one without card.
     """
     bill = _Bill(flows)
-    _ends(program, cards, bulk, bill)
+    _ends(program, cards, frame_bytes if bulk else 0.0, request, bill)
     for visit in program.visits:
         card = _card(visit, cards)
         done_by_card = bool(offloaded.get(visit.chassis)) and bool(visit.passes)
@@ -74,7 +86,7 @@ def path_cost(
             if card.service_proxy is not None:
                 _proxy(program, visit, card, services, bill)
             else:
-                _slow_path(visit, card, bill)
+                _slow_path(visit, card, together, bill)
         if card.eswitch is not None and visit.chassis in installs:
             rules = card.eswitch.rules_per_connection.value
             time_ps = rules * PS_PER_S / card.eswitch.insertion_rate.value
@@ -154,6 +166,19 @@ class _Bill:
         entry.whys[why] = None
         entry.numbers.update(dict.fromkeys(numbers))
 
+    def cores(self, chassis: str, card: HardwareProfile, time_ps: float, why: str, *numbers: str) -> None:
+        self.work(Share.CORES, chassis, time_ps / card.host.cores.value, 1, why, "host.cores", *numbers)
+
+    def on_slow_path(
+        self, share: Share, chassis: str, card: HardwareProfile, time_ps: float, why: str, *numbers: str
+    ) -> None:
+        """Work of its cores or upcall threads, which are among the host's where it runs there."""
+        slow = card.slow_path
+        servers = slow.cores.value if share is Share.SLOW_PATH else slow.upcall_threads.value
+        self.work(share, chassis, time_ps, servers, why, *numbers)
+        if slow.runs_on == "host":
+            self.cores(chassis, card, time_ps, str(share), *numbers)
+
     def wait(self, stage: str, chassis: str, time_ps: float, *numbers: str) -> None:
         if not time_ps:
             return
@@ -182,7 +207,9 @@ def _wrong(chassis: str, message: str, hint: str) -> InvalidInput:
     return InvalidInput([Problem(Location(path=f"profile of {chassis}"), "profile", message, hint)])
 
 
-def _ends(program: Program, cards: Mapping[str, HardwareProfile], bulk: bool, bill: _Bill) -> None:
+def _ends(
+    program: Program, cards: Mapping[str, HardwareProfile], bulk_bytes: float, request: float, bill: _Bill
+) -> None:
     """Stacks of sender and receiver. Of an end outside nothing is known: the inner one's latency stands for both."""
     ends = []
     for visit, inside in (
@@ -192,12 +219,19 @@ def _ends(program: Program, cards: Mapping[str, HardwareProfile], bulk: bool, bi
         if inside:
             ends.append(visit)
     for visit in ends:
-        host = _card(visit, cards).host
+        card = _card(visit, cards)
+        host, bulk = card.host, bulk_bytes > 0
         rate, number = (host.segment_rate, "segment_rate") if bulk else (host.packet_rate, "packet_rate")
         what = "a full segment" if bulk else "a small packet"
         bill.work(Share.HOST, visit.chassis, PS_PER_S / rate.value, 1, what, f"host.{number}")
         time_ps = host.latency.value / len(ends)
         bill.wait(f"stack, card and wire at {visit.chassis}", visit.chassis, time_ps, "host.latency")
+        if bulk:
+            bits = 8 * (bulk_bytes - HEADER_BYTES)
+            bill.cores(visit.chassis, card, PS_PER_S * bits / host.stream_rate.value, "copying", "host.stream_rate")
+        if request:
+            numbers = ("host.request_instructions", "host.request_cpi", "host.frequency")
+            bill.cores(visit.chassis, card, request * request_work_ps(card), "a request's instructions", *numbers)
 
 
 def _wires(visit: Visit, card: HardwareProfile, done_by_card: bool, frame_bytes: float, bill: _Bill) -> None:
@@ -249,7 +283,7 @@ def _many(count: int, one: str, more: str) -> str:
     return f"{count} {one if count == 1 else more}"
 
 
-def _slow_path(visit: Visit, card: HardwareProfile, bill: _Bill) -> None:
+def _slow_path(visit: Visit, card: HardwareProfile, together: float, bill: _Bill) -> None:
     slow, chassis = card.slow_path, visit.chassis
     lookups = visit.count(Op.CT)
     tunnels = visit.count(Op.TUNNEL_PUSH) + visit.count(Op.TUNNEL_POP)
@@ -274,15 +308,19 @@ def _slow_path(visit: Visit, card: HardwareProfile, bill: _Bill) -> None:
     time_ps = sum(times * each for times, each, _, _ in counted)
     numbers = ["slow_path.cores", *(f"slow_path.{name}" for times, _, name, _ in counted if times)]
     why = ", ".join(text for times, _, _, text in counted if times and text)
-    bill.work(Share.SLOW_PATH, chassis, time_ps, slow.cores.value, why, *numbers)
+    bill.on_slow_path(Share.SLOW_PATH, chassis, card, time_ps, why, *numbers)
     bill.wait(f"slow path of {chassis}", chassis, time_ps, *numbers[1:])
+    if slow.wakeup_time is not None:
+        number = "slow_path.wakeup_time"
+        why = "a wake-up" if together == 1 else f"a wake-up for {together:.3g} packets"
+        bill.work(Share.SLOW_PATH, chassis, slow.wakeup_time.value / together, slow.cores.value, why, number)
+        bill.wait(f"wake-up of the switch of {chassis}", chassis, slow.wakeup_time.value, number)
     _handovers(visit, card, bill)
     upcalls, flows = visit.count(Op.UPCALL), visit.count(Op.INSTALL)
     time_ps = upcalls * slow.upcall_time.value + flows * slow.install_time.value
     numbers = ["slow_path.upcall_time"] * bool(upcalls) + ["slow_path.install_time"] * bool(flows)
     why = f"{_many(upcalls, 'upcall', 'upcalls')}, {_many(flows, 'flow', 'flows')} put in"
-    threads = slow.upcall_threads.value
-    bill.work(Share.UPCALL, chassis, time_ps, threads, why, *numbers, "slow_path.upcall_threads")
+    bill.on_slow_path(Share.UPCALL, chassis, card, time_ps, why, *numbers, "slow_path.upcall_threads")
     bill.wait(f"upcall on {chassis}", chassis, time_ps, *numbers)
 
 
@@ -322,6 +360,6 @@ def _proxy(program: Program, visit: Visit, card: HardwareProfile, services: int,
             time_ps += proxy.established_time.value
             numbers.append("service_proxy.established_time")
             why += ", kube-proxy's known connection"
-    bill.work(Share.SLOW_PATH, chassis, time_ps, slow.cores.value, why, "slow_path.cores", *numbers)
+    bill.on_slow_path(Share.SLOW_PATH, chassis, card, time_ps, why, "slow_path.cores", *numbers)
     bill.wait(f"kernel and kube-proxy of {chassis}", chassis, time_ps, *numbers)
     _handovers(visit, card, bill)
