@@ -70,6 +70,18 @@ class DatapathFlow:
         _, slash, mask = text.partition("/")
         return int(mask, 0) if slash else -1 if text else 0
 
+    def headers(self) -> Iterator[str]:
+        """Names of the header fields that the flow matches, at least in part, as logical flows call them."""
+        for key, fields in _HEADERS.items():
+            found = _fields(self.key(key))
+            for name, field in fields.items():
+                _, slash, mask = found.get(name, "/0").partition("/")
+                if not slash or mask.strip("0:.x"):
+                    yield field
+        _, slash, mask = self.key("dp_hash").partition("/")
+        if slash and int(mask, 0):
+            yield "dp_hash"
+
     @property
     def operations(self) -> tuple[str, ...]:
         """What it does, in the words of `deployer.wire.megaflows`: ct forms, hash, set headers, tunnel_push, output."""
@@ -220,6 +232,13 @@ def _operations(actions: str) -> Iterator[str]:
             yield "output"
 
 
+_HEADERS = {
+    "eth": {"src": "eth.src", "dst": "eth.dst"},
+    "ipv4": {"src": "ip4.src", "dst": "ip4.dst", "proto": "ip.proto", "ttl": "ip.ttl", "tos": "ip.ecn"},
+    "ipv6": {"src": "ip6.src", "dst": "ip6.dst", "proto": "ip.proto", "hlimit": "ip.ttl", "tclass": "ip.ecn"},
+    **{p: {"src": f"{p}.src", "dst": f"{p}.dst"} for p in _PROTOCOLS},
+}
+"""Keys of a datapath flow, their parts, and the logical names (of tos and tclass only ECN is ever matched here)."""
 _SET = {"ipv4": "ip", "ipv6": "ip", "tcp": "ports", "udp": "ports", "sctp": "ports"}
 _NAMED = {"hash": "dp_hash", "tnl_push": "tunnel_push", "userspace": "controller"}
 

@@ -1,7 +1,8 @@
 """Holds the passes of datapath programs against the datapath flows that packets met in them. Pure.
 
 Every bit of ct_state, ct_mark and ct_label that a real flow matches must have been predicted by `examined` (what was predicted
-and is not matched is counted), and the operations must be the same, in the same order.
+and is not matched is counted), and the operations must be the same, in the same order. Header fields are compared and counted,
+too, but do not have to agree: OVS looks at some for itself (BFD, its own tunnels), which no logical flow explains.
 """
 
 from __future__ import annotations
@@ -15,6 +16,12 @@ from ytwin.logical.fields import SYMBOLS
 
 CONNTRACK = {"ct_state": 8, "ct_mark": 32, "ct_label": 128}
 """Fields of conntrack in a datapath flow's match, and their widths in bits (ct_state as the datapath has it)."""
+
+
+HEADERS = frozenset({"ip.proto", "ip.ttl", "ip.ecn", "dp_hash"}) | {
+    f"{header}.{end}" for header in ("eth", "ip4", "ip6", "tcp", "udp", "sctp") for end in ("src", "dst")
+}
+"""Header fields that are compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +43,10 @@ class MegaflowComparison:
     twin: tuple[str, ...]
     """Operations."""
     wire: tuple[str, ...]
+    headers: tuple[str, ...] = ()
+    """Header fields predicted and matched; then those of one side only."""
+    headers_unpredicted: tuple[str, ...] = ()
+    headers_absent: tuple[str, ...] = ()
 
     @property
     def holds(self) -> bool:
@@ -48,8 +59,10 @@ def compare_megaflows(
 ) -> Iterator[MegaflowComparison]:
     """Pass by pass; `where`: cell, backend, walk, chassis. The numbers of both must be equal."""
     for number, (each, flow) in enumerate(zip(passes, flows, strict=True)):
-        predicted, real = {e.field for e in each.examined if e.field.startswith("ct")}, set(matched_fields(flow))
-        predicted = {name for field in predicted for name in _single(field)}
+        fields = {e.field for e in each.examined}
+        headers, seen = fields & HEADERS, set(flow.headers())
+        predicted = {name for field in fields if field.startswith("ct") for name in _single(field)}
+        real = set(matched_fields(flow))
         yield MegaflowComparison(
             *where,
             number,
@@ -58,6 +71,9 @@ def compare_megaflows(
             matched=tuple(sorted(real & predicted)),
             twin=tuple(filter(None, map(operation_word, each.operations))),
             wire=flow.operations,
+            headers=tuple(sorted(headers & seen)),
+            headers_unpredicted=tuple(sorted(seen - headers)),
+            headers_absent=tuple(sorted(headers - seen)),
         )
 
 

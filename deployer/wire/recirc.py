@@ -108,7 +108,8 @@ class PassesReport:
     def to_json(self) -> dict[str, Any]:
         """`{"holds", "seconds", "comparisons": [...], "drops": [...], "unmeasured": [...], "megaflows": {...}}`.
 
-        megaflows: {passes, matched, unpredicted, absent: {field: passes}, surprises: [...]}.
+        megaflows: {passes, matched, unpredicted, absent, headers, headers_unpredicted, headers_absent: {field: passes},
+        surprises: [...]}.
         """
         return {
             "holds": self.holds,
@@ -118,9 +119,7 @@ class PassesReport:
             "unmeasured": list(self.unmeasured),
             "megaflows": {
                 "passes": len(self.megaflows),
-                "matched": Counter(field for m in self.megaflows for field in m.matched),
-                "unpredicted": Counter(field for m in self.megaflows for field in m.unpredicted),
-                "absent": Counter(field for m in self.megaflows for field in m.absent),
+                **{name: _count(self.megaflows, name) for name in _COUNTED},
                 "surprises": [asdict(m) for m in self.surprises],
             },
         }
@@ -145,14 +144,30 @@ class PassesReport:
             f"at most {longest} recirculations; {len(self.drops)} drops predicted, "
             f"{sum(d.dropped for d in self.drops)} seen; {self.seconds:.0f} s"
         )
-        absent = Counter(field for m in self.megaflows for field in m.absent)
-        parts.append(
-            f"{len(self.megaflows)} passes: {sum(m.twin != m.wire for m in self.megaflows)} do something else; conntrack fields "
-            f"matched: {sum(len(m.matched) for m in self.megaflows)} as predicted, "
-            f"{sum(len(m.unpredicted) for m in self.megaflows)} not predicted, {absent.total()} predicted but absent"
-            + (f" ({', '.join(f'{name} {count}' for name, count in absent.most_common())})" if absent else "")
-        )
+        parts += self._megaflow_lines()
         return "\n".join(parts)
+
+    def _megaflow_lines(self) -> list[str]:
+        other = sum(m.twin != m.wire for m in self.megaflows)
+        lines = [f"{len(self.megaflows)} passes, {other} do something else"]
+        for what, names in (("conntrack", _COUNTED[:3]), ("header", _COUNTED[3:])):
+            hit, surprising, absent = (_count(self.megaflows, name) for name in names)
+            lines.append(
+                f"{what} fields matched: {hit.total()} as predicted, {surprising.total()} not predicted{_listed(surprising)}; "
+                f"{absent.total()} predicted and not matched{_listed(absent)}"
+            )
+        return lines
+
+
+_COUNTED = ("matched", "unpredicted", "absent", "headers", "headers_unpredicted", "headers_absent")
+
+
+def _count(megaflows: Iterable[MegaflowComparison], name: str) -> Counter[str]:
+    return Counter(field for each in megaflows for field in getattr(each, name))
+
+
+def _listed(counts: Counter[str]) -> str:
+    return f" ({', '.join(f'{name} {count}' for name, count in counts.most_common())})" if counts else ""
 
 
 def compare_passes(lab: Lab, twin: Twin, progress: Progress | None = None) -> PassesReport:

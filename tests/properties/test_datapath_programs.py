@@ -19,7 +19,7 @@ from ytwin.verify.expect import targets
 from ytwin.verify.matrix import representatives
 
 SEEDS = st.integers(min_value=0, max_value=200)
-FEW = settings(max_examples=8, deadline=None)
+FEW = settings(max_examples=4, deadline=None)
 
 
 @lru_cache(maxsize=16)

@@ -1,92 +1,59 @@
-"""Which fields end up in the datapath flows of a pass, and which logical flow is to blame. Pure.
+"""Which fields end up in the datapath flow of a pass, and which logical flow is to blame. Pure.
 
-ovs-vswitchd matches in a datapath flow everything that it looked at while it decided. Facts of OVS 3.1's classifier and of
-ovn-controller 23.03, confirmed by the lab's comparison (`python -m experiments.recirculation`):
+ovs-vswitchd matches in a datapath flow everything that it looked at while it decided what to do with a packet:
 
-- One OpenFlow table holds the flows of one logical table number of *all* datapaths of the chassis, routers' and switches'. Flows
-  of the same mask are one subtable; subtables are visited by their highest priority, down to that of the match found.
-- A subtable is searched in stages: metadata with registers and conntrack's fields, then Ethernet, then IP, then ports. A stage
-  that finds nothing ends the search, but its own fields count as looked at. The logical datapath is in the first stage, as are
-  ct_state, ct_mark and ct_label. So what any flow of the table at or above the priority of the match says about these is looked
-  at, whichever datapath it is of; of the later stages only what flows of the packet's own datapath say.
-- Registers and metadata are internal to ovs-vswitchd and leave no trace in the datapath.
-- A select group with fields to hash looks at these fields whole, one with dp_hash at the low bits of the hash.
+- what the look-ups in its tables depended on (see `classifier`), whichever flow won;
+- headers that an action sets, reads into a register, or decrements;
+- what a select group hashes: its fields whole, or the low bits of the datapath's hash;
+- what flows say that ovn-controller writes beside the logical ones: port security, hairpin detection, learned affinity;
+- ECN, which a tunnel header takes over.
+
+All of that adds up over the pass, also for headers that were set meanwhile. Registers and metadata are internal to ovs-vswitchd
+and leave no trace in the datapath. Not told, because no logical flow is to blame: what OVS looks at for itself. It always matches
+the port of entry, the recirc_id, the Ethernet type and whether it is a fragment, and takes BFD (between gateway chassis) and
+packets to its own tunnels' addresses out by IP protocol and addresses.
 """
 
 from __future__ import annotations
 
-import re
-from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from functools import cache
-from typing import NamedTuple
 
+from ytwin.datapath.classifier import POSITION, WIDTHS, Classifier, Conjunction, Looked, conjunctions
 from ytwin.datapath.program import Examined
 from ytwin.logical import actions as act
-from ytwin.logical.compile import WHOLE, AllOf, AnyOf, Lowered, Relation, Test
-from ytwin.logical.expr import Bool, Residence
-from ytwin.logical.fields import SYMBOLS, parts
-from ytwin.logical.southbound import DatapathId, LogicalFlow
+from ytwin.logical.compile import WHOLE
+from ytwin.logical.expr import Residence
+from ytwin.logical.fields import SYMBOLS, FieldRef, parts
+from ytwin.logical.southbound import DatapathId, LogicalFlow, PortBinding
 from ytwin.trace.fabric import Fabric
 from ytwin.trace.tables import Program
 from ytwin.trace.types import Hop, Packet, World
 
-_CONNTRACK_WORD = re.compile(r"\bct(?:_mark|_label|_state)?\b[.\w]*(?:\[[\d.]+\])?(?:\s*[!=]=\s*[\w./]+)?")
-_HEADER_WORD = re.compile(r"\b(?:eth|vlan|ip|ip4|ip6|tcp|udp|sctp|icmp|icmp4|icmp6|arp|nd)\b[.\w]*|/")
-"""Words of matches that name fields; two flows with the same words look at the same fields."""
-_CONNTRACK_SLOTS = frozenset({"ct_state", "ct_mark", "ct_label"})
+_CONNTRACK = frozenset({"ct_state", "ct_mark", "ct_label"})
 _HEADERS = {
     slot: symbol.name
     for symbol in SYMBOLS.values()
     for slot in symbol.slots
-    if "." in symbol.name and not symbol.name.startswith(("ct", "pkt", "reg", "xx", "flags")) and not symbol.newer
+    if symbol.name.partition(".")[0] in ("eth", "vlan", "ip", "ip4", "ip6", "tcp", "icmp4", "arp", "nd")
 } | {"tp_src": "{protocol}.src", "tp_dst": "{protocol}.dst"}
 """Slots of packet headers and the names of their fields."""
-_PREREQUISITE = {
-    "ip4": (4, ""),
-    "ip6": (6, ""),
-    "tcp": (0, "tcp"),
-    "arp": (0, "arp"),
-    "rarp": (0, "arp"),
-    "nd": (0, "nd"),
-}
-_PREREQUISITE |= {"icmp4": (4, "icmp"), "icmp6": (6, "icmp")}
-"""First part of a field's name -> (IP version, protocol) of the packets that have it; 0 and "": any."""
-_HASHED = {
-    "ip_src": "ip4.src",
-    "ip_dst": "ip4.dst",
-    "ipv6_src": "ip6.src",
-    "ipv6_dst": "ip6.dst",
-    "ip_proto": "ip.proto",
-}
-_HASHED |= {"eth_src": "eth.src", "eth_dst": "eth.dst"}
-_HASHED |= {f"{p}_{end}": "{protocol}." + end for p in ("tp", "tcp", "udp", "sctp") for end in ("src", "dst")}
-_NATTED = "ct_mark.natted"
-
-
-class _Word(NamedTuple):
-    """A field that the flows of a table look at from this priority on downwards."""
-
-    priority: int
-    field: str
-    masked: bool
-    flow: LogicalFlow
-
-
-class _Group(NamedTuple):
-    """Flows of one table and priority that name the same fields."""
-
-    priority: int
-    words: frozenset[str]
-    flows: list[LogicalFlow]
-
-
-_Fields = Callable[[Test | Relation], Iterator[tuple[str, bool]]]
+_IPV4, _IPV6 = frozenset({"ip4_src", "ip4_dst"}), frozenset({"ip6_src", "ip6_dst", "ip6_label"})
+_TRANSPORT = frozenset({"tcp", "udp", "sctp"})
+_HASHED = {"ip_src": "ip4_src", "ip_dst": "ip4_dst", "ipv6_src": "ip6_src", "ipv6_dst": "ip6_dst"}
+_HASHED |= {f"{p}_{end}": f"tp_{end}" for p in ("tp", "tcp", "udp", "sctp") for end in ("src", "dst")}
+_NATTED = 1 << 1
+"""Bit of ct_mark: a load balancer chose this connection's backend."""
+_FIRST_BIT = 1 << 31
+_REMEMBERED = 16384
+"""Look-ups: those before the choice of a backend are the same for every backend."""
+DP_HASH = "dp_hash"
 
 
 class Examiner:
-    """Answers for one World; remembers what it found out about each table, so that a packet costs no walk over flows."""
+    """Answers for one World. Keeps the tables of each chassis, so that a packet costs no walk over flows."""
 
     def __init__(self, world: World, program: Program, fabric: Fabric) -> None:
         self._program = program
@@ -94,81 +61,64 @@ class Examiner:
         self._flows: dict[tuple[str, int], list[LogicalFlow]] = defaultdict(list)
         for flow in world.southbound.flows:
             self._flows[flow.pipeline, flow.table].append(flow)
+        self._sorted: set[tuple[str, int]] = set()
         self._balanced = any(balancer.vips for balancer in world.southbound.load_balancers)
         self._local: dict[str, frozenset[DatapathId]] = {}
-        self._groups: dict[tuple[object, ...], list[_Group]] = {}
-        self._conntrack: dict[tuple[str, str, int], tuple[_Word, ...]] = {}
-        self._headers: dict[tuple[str, DatapathId, str, int], tuple[_Word, ...]] = {}
-        self._answers: dict[tuple[object, ...], tuple[Examined, ...]] = {}
+        self._made: dict[LogicalFlow, list[Conjunction]] = {}
+        self._tables: dict[tuple[str, str, int], Classifier] = {}
+        self._shared: dict[tuple[object, ...], Classifier] = {}
+        self._looked: dict[tuple[object, ...], tuple[Looked, ...]] = {}
 
-    def of(self, hop: Hop, before: Packet) -> tuple[Examined, ...]:
-        """What the look-up of a packet in the hop's table looks at; `before`: the packet as the table met it."""
+    def look_up(self, hop: Hop) -> tuple[Looked, ...]:
+        """What the look-up of the hop's table looked at. The hop must be of a Tracer that records every table."""
         priority = hop.flow.priority if hop.flow is not None else -1
-        version = 6 if ":" in before.ip_dst else 4
-        key = (hop.chassis, hop.datapath, hop.pipeline, hop.table, priority, version, before.protocol)
-        found = self._answers.get(key)
+        values = (*hop.seen[:-1], hop.datapath)  # the last one is conntrack's own, which flows cannot see
+        key = (hop.chassis, hop.pipeline, hop.table, priority, values)
+        found = self._looked.get(key)
         if found is None:
-            found = self._answers[key] = tuple(self._find(hop, priority, version, before.protocol))
+            if len(self._looked) > _REMEMBERED:
+                self._looked.clear()
+            found = self._looked[key] = tuple(self._table(hop).look_up(values, priority))
         return found
 
-    def _find(self, hop: Hop, priority: int, version: int, protocol: str) -> Iterator[Examined]:
-        for word in _down_to(priority, self._conntrack_words(hop)):
-            owner = hop.datapath if hop.datapath in word.flow.datapaths else word.flow.datapaths[0]
-            yield Examined(word.field, word.masked, word.flow.stage, owner.name, word.flow)
-        for word in _down_to(priority, self._header_words(hop)):
-            if _has(word.field, version, protocol):
-                name = word.field.format(protocol=protocol)
-                yield Examined(name, word.masked, hop.stage, hop.datapath.name, word.flow)
+    def port(self, name: object) -> PortBinding | None:
+        """A port by its name."""
+        return self._fabric.ports.get(str(name))
 
-    def by_action(self, action: act.Action, hop: Hop) -> Iterator[Examined]:
-        """What the tables look at that ovn-controller fills for an action: hairpin detection looks for balanced connections."""
-        if isinstance(action, act.Result) and action.function == "chk_lb_hairpin" and self._balanced:
-            assert hop.flow is not None
-            yield Examined(_NATTED, True, hop.stage, hop.datapath.name, hop.flow)
+    @property
+    def balanced(self) -> bool:
+        """Whether there are load balancers, so that hairpin detection has flows."""
+        return self._balanced
 
     # --- tables --------------------------------------------------------------------------------------------------------
 
-    def _conntrack_words(self, hop: Hop) -> tuple[_Word, ...]:
+    def _table(self, hop: Hop) -> Classifier:
         key = (hop.chassis, hop.pipeline, hop.table)
-        if key not in self._conntrack:
-            if key[1:] not in self._groups:
-                self._groups[key[1:]] = _grouped(self._flows[hop.pipeline, hop.table], _CONNTRACK_WORD)
-            local = self.local(hop.chassis)
-            words = self._words(hop.chassis, self._groups[key[1:]], local, _conntrack_fields)
-            self._conntrack[key] = tuple(words)
-        return self._conntrack[key]
+        found = self._tables.get(key)
+        if found is None:
+            found = self._tables[key] = self._shared_table(*key)
+        return found
 
-    def _header_words(self, hop: Hop) -> tuple[_Word, ...]:
-        key = (hop.chassis, hop.datapath, hop.pipeline, hop.table)
-        if key not in self._headers:
-            own = frozenset({hop.datapath})
-            if key[1:] not in self._groups:
-                flows = [f for f in self._flows[hop.pipeline, hop.table] if hop.datapath in f.datapaths]
-                self._groups[key[1:]] = _grouped(flows, _HEADER_WORD)
-            self._headers[key] = tuple(self._words(hop.chassis, self._groups[key[1:]], own, _header_fields))
-        return self._headers[key]
+    def _shared_table(self, chassis: str, pipeline: str, table: int) -> Classifier:
+        """Chassis with the same datapaths share a table, unless a flow of it asks where a port lives."""
+        flows = self._flows[pipeline, table]
+        if (pipeline, table) not in self._sorted:
+            flows.sort(key=lambda f: (-f.priority, f.match, f.actions))
+            self._sorted.add((pipeline, table))
+        local, here = self.local(chassis), self._fabric.residence(chassis)
+        asks = any("is_chassis_resident" in flow.match for flow in flows)
+        key = (pipeline, table, local, chassis if asks else "")
+        if key not in self._shared:
+            mine = ((f, tuple(d for d in f.datapaths if d in local)) for f in flows)
+            self._shared[key] = Classifier((f, d, self._conjunctions(f, here)) for f, d in mine if d)
+        return self._shared[key]
 
-    def _words(
-        self, chassis: str, groups: list[_Group], datapaths: frozenset[DatapathId], fields: _Fields
-    ) -> Iterator[_Word]:
-        """Every field once, at the highest priority that names it. Of flows with the same words only one is parsed."""
-        here = self._fabric.residence(chassis)
-        known: set[str] = set()
-        told: set[tuple[str, bool]] = set()
-        for group in groups:
-            if group.words <= known:
-                continue
-            for flow in group.flows:
-                if datapaths.isdisjoint(flow.datapaths):
-                    continue
-                tests = _tests(self._program.entry(flow).match.term, here)
-                for name, masked in (word for test in tests or () for word in fields(test)):
-                    if (name, masked) not in told:
-                        told.add((name, masked))
-                        yield _Word(group.priority, name, masked, flow)
-                if "is_chassis_resident" not in flow.match:
-                    known |= group.words
-                    break
+    def _conjunctions(self, flow: LogicalFlow, here: Residence) -> list[Conjunction]:
+        if "is_chassis_resident" in flow.match:
+            return conjunctions(self._program.entry(flow).match.term, here)
+        if flow not in self._made:
+            self._made[flow] = conjunctions(self._program.entry(flow).match.term, here)
+        return self._made[flow]
 
     def local(self, chassis: str) -> frozenset[DatapathId]:
         """The datapaths whose flows ovn-controller puts into this chassis: those of its ports, and what patch ports lead to.
@@ -206,84 +156,166 @@ class Examiner:
         return redirect.chassis == chassis or chassis in {other for other, _ in redirect.gateway_chassis}
 
 
-def by_group(hash_fields: Iterable[str], hop: Hop, packet: Packet) -> Iterator[Examined]:
-    """What the choice among the buckets of a select group looks at; without fields: the hash that the datapath made."""
-    assert hop.flow is not None
-    names = list(hash_fields)
-    if not names:
-        yield Examined("dp_hash", True, hop.stage, hop.datapath.name, hop.flow)
-    for name in names:
-        field = _HASHED.get(name, name)
-        if _has(field, 6 if ":" in packet.ip_dst else 4, packet.protocol):
-            field = field.format(protocol=packet.protocol)
-            yield Examined(field, False, hop.stage, hop.datapath.name, hop.flow)
+@dataclass
+class Mask:
+    """The match of one pass's datapath flow while it comes about."""
+
+    examiner: Examiner
+    _bits: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    """Slot -> bits that are matched."""
+    _asked: dict[tuple[str, int], tuple[LogicalFlow, str, str]] = field(default_factory=dict)
+    """(slot, bit; 0 for headers) -> the first flow, stage and datapath that asked for it."""
+
+    def look_up(self, hop: Hop) -> None:
+        """The hop's table."""
+        for slot, mask, flow in self.examiner.look_up(hop):
+            owner = hop.datapath if hop.datapath in flow.datapaths else flow.datapaths[0]
+            self._add(slot, mask, flow, flow.stage, owner.name)
+
+    def apply(self, action: act.Action, hop: Hop, following: Hop | None, packet: Packet) -> None:
+        """An action of the flow that won; `packet` as it is by then, `following`: the table that met its results."""
+        if isinstance(action, act.Load):
+            self._field(action.target, hop)
+        elif isinstance(action, act.Move):
+            self._field(action.target, hop)
+            self._field(action.source, hop)
+        elif isinstance(action, act.Exchange):
+            self._field(action.left, hop)
+            self._field(action.right, hop)
+        elif isinstance(action, act.Push | act.Pop):
+            self._field(action.field, hop)
+        elif isinstance(action, act.DecTtl):
+            self._whole(hop, "ip_ttl")
+        elif isinstance(action, act.Result):
+            self._result(action, hop, following, packet)
+        elif isinstance(action, act.CommitLbAff):
+            self._whole(hop, *_ends(packet, "src"))
+
+    def group(self, hash_fields: Iterable[str], hop: Hop) -> None:
+        """The choice among the buckets of a select group; without fields by the hash that the datapath made."""
+        names = list(hash_fields)
+        if not names:
+            self._one(DP_HASH, 1, hop)
+        for name in names:
+            self._whole(hop, _HASHED.get(name, name))
+
+    def rewrite(self, header: str, hop: Hop) -> None:
+        """A set of the Ethernet header matches both addresses, one of the IP header the protocol (seen on the wire)."""
+        if header == "eth":
+            self._whole(hop, "eth_src", "eth_dst")
+        elif header == "ip":
+            self._whole(hop, "ip_proto")
+
+    def encapsulate(self, hop: Hop) -> None:
+        """A tunnel header takes ECN over."""
+        self._whole(hop, "ip_ecn")
+
+    def done(self, packet: Packet) -> tuple[Examined, ...]:
+        """The fields by name; `packet`: any of the pass, for its family and protocol."""
+        return tuple(self._named(packet))
+
+    # --- what actions look at ------------------------------------------------------------------------------------------
+
+    def _result(self, action: act.Result, hop: Hop, following: Hop | None, packet: Packet) -> None:
+        hit = following is not None and _is_set(action.target, following)
+        ends = (*_ends(packet, "src"), *_ends(packet, "dst"), "ip_proto")
+        if action.function in ("check_in_port_sec", "check_out_port_sec"):
+            self._port_security(action.function == "check_in_port_sec", hop, packet)
+        elif action.function == "chk_lb_hairpin" and self.examiner.balanced:
+            self._one("ct_mark", _NATTED, hop)
+            if hit:
+                self._whole(hop, *ends, "tp_dst")
+            elif _balanced_here(hop) and ":" in packet.ip_dst:
+                self._whole(hop, *ends)
+            elif _balanced_here(hop):
+                self._one("ip4_src", _FIRST_BIT, hop)  # the trie of backends says no after some bits
+        elif action.function == "chk_lb_hairpin_reply" and hit:
+            self._whole(hop, *ends, "tp_src")
+        elif action.function == "chk_lb_aff" and hit:
+            self._whole(hop, *ends, "tp_dst")
+
+    def _port_security(self, incoming: bool, hop: Hop, packet: Packet) -> None:
+        port = self.examiner.port(hop.seen[POSITION["inport" if incoming else "outport"]])
+        if port is not None and port.port_security:
+            end = "src" if incoming else "dst"
+            self._whole(hop, f"eth_{end}")
+            if any(" " in entry for entry in port.port_security):
+                self._whole(hop, *_ends(packet, end))
+
+    def _field(self, ref: FieldRef, hop: Hop) -> None:
+        if ref.width:
+            for part in parts(ref):
+                if part.slot in _HEADERS:
+                    self._one(part.slot, ((1 << part.width) - 1) << part.slot_low, hop)
+
+    def _whole(self, hop: Hop, *slots: str) -> None:
+        for slot in slots:
+            self._one(slot, WHOLE, hop)
+
+    def _one(self, slot: str, mask: int, hop: Hop) -> None:
+        assert hop.flow is not None
+        self._add(slot, mask, hop.flow, hop.stage, hop.datapath.name)
+
+    def _add(self, slot: str, mask: int, flow: LogicalFlow, stage: str, datapath: str) -> None:
+        if slot not in _CONNTRACK and slot not in _HEADERS and slot != DP_HASH:
+            return
+        full = (1 << WIDTHS.get(slot, 32)) - 1
+        new = (full if mask == WHOLE else mask) & ~self._bits[slot]
+        if not new:
+            return
+        self._bits[slot] |= new
+        if slot in _CONNTRACK:
+            for bit in range(new.bit_length()):
+                if new >> bit & 1:
+                    self._asked.setdefault((slot, bit), (flow, stage, datapath))
+        else:
+            self._asked.setdefault((slot, 0), (flow, stage, datapath))
+
+    # --- names ---------------------------------------------------------------------------------------------------------
+
+    def _named(self, packet: Packet) -> Iterator[Examined]:
+        told: set[str] = set()
+        for (slot, bit), (flow, stage, datapath) in self._asked.items():
+            masked = self._bits[slot] != (1 << WIDTHS.get(slot, 32)) - 1
+            name = _name(slot, bit, packet) if masked or slot not in _CONNTRACK else slot
+            if name and name not in told:
+                told.add(name)
+                yield Examined(name, masked, stage, datapath, flow)
 
 
-def _grouped(flows: Iterable[LogicalFlow], pattern: re.Pattern[str]) -> list[_Group]:
-    """Highest priority first; within one priority by the text of the first flow, so that the order of flows does not matter."""
-    groups: dict[tuple[int, frozenset[str]], list[LogicalFlow]] = defaultdict(list)
-    for flow in sorted(flows, key=lambda f: (-f.priority, f.match, f.actions)):
-        words = frozenset(pattern.findall(flow.match))
-        if pattern is _HEADER_WORD:
-            words |= frozenset(pattern.findall(flow.actions))
-        if words:
-            groups[flow.priority, words].append(flow)
-    return [_Group(priority, words, members) for (priority, words), members in groups.items()]
+def _is_set(target: FieldRef, hop: Hop) -> bool:
+    """Whether a one-bit field was set when the packet came to the hop's table."""
+    (part,) = parts(target)
+    value = hop.seen[POSITION[part.slot]]
+    assert isinstance(value, int)
+    return bool(value >> part.slot_low & 1)
 
 
-def _tests(term: Lowered, here: Residence) -> list[Test | Relation] | None:
-    """The tests in a match as it is on this chassis; None if it is false there, so that ovn-controller leaves the flow out."""
-    if isinstance(term, Test | Relation):
-        return [term]
-    if isinstance(term, Bool):
-        return [] if term.value else None
-    if isinstance(term, AllOf | AnyOf):
-        found = [_tests(each, here) for each in term.terms]
-        if isinstance(term, AllOf) and None in found:
-            return None
-        if all(tests is None for tests in found):
-            return None
-        return [test for tests in found for test in tests or ()]
-    return [] if here.resident(term.port) != term.negated else None
+def _balanced_here(hop: Hop) -> bool:
+    """Whether hairpin detection gets as far as the packet's addresses: conntrack and registers know the VIP."""
+    mark, vip = hop.seen[POSITION["ct_mark"]], [hop.seen[POSITION[reg]] for reg in ("reg1", "reg4", "reg7")]
+    return isinstance(mark, int) and bool(mark & _NATTED) and any(vip)
 
 
-def _conntrack_fields(test: Test | Relation) -> Iterator[tuple[str, bool]]:
-    slots = [(test.slot, test.mask)] if isinstance(test, Test) else [(p.slot, WHOLE) for p in parts(test.field)]
-    for slot, mask in slots:
-        if slot in _CONNTRACK_SLOTS:
-            yield from _bits(slot, mask)
+def _ends(packet: Packet, end: str) -> tuple[str]:
+    return (f"ip{6 if ':' in packet.ip_dst else 4}_{end}",)
+
+
+def _name(slot: str, bit: int, packet: Packet) -> str:
+    """ "" for fields that the packet does not have."""
+    if slot in _CONNTRACK:
+        return _bit_name(slot, bit)
+    if slot in (_IPV4 if ":" in packet.ip_dst else _IPV6):
+        return ""
+    if slot in ("tp_src", "tp_dst") and packet.protocol not in _TRANSPORT:
+        return ""
+    return _HEADERS.get(slot, slot).format(protocol=packet.protocol)
 
 
 @cache
-def _bits(slot: str, mask: int) -> tuple[tuple[str, bool], ...]:
-    """Names of the bits of a conntrack field, as far as 23.03 has names for them."""
-    if mask == WHOLE:
-        return ((slot, False),)
-    found = []
+def _bit_name(slot: str, bit: int) -> str:
+    """The part of a conntrack field that a bit belongs to, as 23.03 calls it; the field where it has no name."""
     for symbol in SYMBOLS.values():
-        bits = ((1 << symbol.width) - 1) << symbol.parent_low
-        if symbol.parent == slot and not symbol.newer and mask & bits:
-            found.append((symbol.name, True))
-            mask &= ~bits
-    return (*found, *([(slot, True)] if mask else []))
-
-
-def _header_fields(test: Test | Relation) -> Iterator[tuple[str, bool]]:
-    if isinstance(test, Test):
-        if test.slot in _HEADERS:
-            yield _HEADERS[test.slot], test.mask != WHOLE
-        return
-    for part in parts(test.field):
-        if part.slot in _HEADERS:
-            yield _HEADERS[part.slot], True
-
-
-def _has(field: str, version: int, protocol: str) -> bool:
-    """Whether a packet has the field."""
-    need_version, need_protocol = _PREREQUISITE.get(field.partition(".")[0], (0, ""))
-    return need_version in (0, version) and need_protocol in ("", protocol)
-
-
-def _down_to(priority: int, words: tuple[_Word, ...]) -> tuple[_Word, ...]:
-    """Words are sorted by falling priority; those of the match's own priority count."""
-    return words[: bisect_right(words, -priority, key=lambda word: -word.priority)]
+        if symbol.parent == slot and not symbol.newer and 0 <= bit - symbol.parent_low < symbol.width:
+            return symbol.name
+    return slot

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import zip_longest
 
 from ytwin.datapath.examined import Examiner
 from ytwin.datapath.passes import Entry, visits
@@ -127,8 +128,8 @@ class _Compiler:
             # What ovn-controller makes is a packet of its own, not a rewritten one.
             steps = Stepper(self._examiner, hops[0].packet if entry is Entry.CONTROLLER else packet)
             steps.enter(entry)
-            for hop in hops:
-                steps.step(hop)
+            for hop, after in zip_longest(hops, hops[1:]):
+                steps.step(hop, after)
             steps.leave(way_out, hops[-1], self._target(walk, way_out, stays, number))
             found.append(Visit(hops[0].chassis, entry, way_out, kind, exit_kind, steps.done()))
             packet = hops[-1].packet

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import replace
 
 from ytwin.datapath.costs import Cost, cost_of
-from ytwin.datapath.examined import Examiner, by_group
+from ytwin.datapath.examined import Examiner, Mask
 from ytwin.datapath.passes import Entry
-from ytwin.datapath.program import Examined, Op, Operation, Pass
+from ytwin.datapath.program import Op, Operation, Pass
 from ytwin.logical import actions as act
 from ytwin.logical.parse_actions import parse_actions
 from ytwin.trace.types import Hop, Packet
@@ -25,7 +24,7 @@ class Stepper:
         self._examiner = examiner
         self._done: list[Pass] = []
         self._operations: list[Operation] = []
-        self._examined: dict[tuple[str, bool], Examined] = {}
+        self._mask = Mask(examiner)
         self._real = self._now = packet
         """As the datapath has it, and as the flows see it: headers are set late."""
         self._setters: dict[str, Hop] = {}
@@ -43,15 +42,15 @@ class Stepper:
         if entry is Entry.TUNNEL:
             self._operations.append(Operation(Op.TUNNEL_POP, "Geneve"))
 
-    def step(self, hop: Hop) -> None:
+    def step(self, hop: Hop, following: Hop | None) -> None:
         """One table: its look-up, then its actions."""
-        self._look_at(self._examiner.of(hop, self._now))
+        self._mask.look_up(hop)
         if hop.flow is None:
             return
         cost = cost_of(hop)
         said = list(_SAID.findall(hop.note))
         for action in parse_actions(hop.flow.actions, hop.pipeline, hop.table):
-            self._look_at(self._examiner.by_action(action, hop))
+            self._mask.apply(action, hop, following, self._now)
             self._act(action, hop, cost, said)
         self._see(hop)
 
@@ -65,6 +64,7 @@ class Stepper:
         else:
             self._set_headers()
             if way_out == "tunnel":
+                self._mask.encapsulate(hop)
                 self._add(Op.TUNNEL_PUSH, f"Geneve to {target}", hop)
             self._add(Op.OUTPUT, f"tunnel to {target}" if way_out == "tunnel" else target, hop)
         self._end()
@@ -118,7 +118,7 @@ class Stepper:
             self._hashed = True
             self._recirculate("dp_hash")
         if cost.hashes or hash_fields:
-            self._look_at(by_group(hash_fields, hop, self._now))
+            self._mask.group(hash_fields, hop)
 
     def _look_up(self, hop: Hop, form: str, said: list[tuple[str, str, str, str]], *, commits: bool = False) -> None:
         self._see_ends_of(hop)
@@ -167,24 +167,21 @@ class Stepper:
             wanted = _header(self._now, header)
             if wanted != _header(self._real, header):
                 self._add(Op.REWRITE, f"{header}: {', '.join(map(str, wanted))}", self._setters[header])
+                self._mask.rewrite(header, self._setters[header])
         self._real = self._now
 
     # --- passes --------------------------------------------------------------------------------------------------------
 
     def _begin(self, what: str) -> None:
         self._operations = [Operation(Op.LOOKUP, what)]
-        self._examined = {}
+        self._mask = Mask(self._examiner)
 
     def _end(self) -> None:
-        self._done.append(Pass(tuple(self._operations), tuple(self._examined.values())))
+        self._done.append(Pass(tuple(self._operations), self._mask.done(self._now)))
 
     def _recirculate(self, cause: str) -> None:
         self._end()
         self._begin(f"after {cause}")
-
-    def _look_at(self, fields: Iterable[Examined]) -> None:
-        for each in fields:
-            self._examined.setdefault((each.field, each.masked), each)
 
     def _add(self, op: Op, detail: str, hop: Hop, ct_state: str = "") -> None:
         self._operations.append(Operation(op, detail, hop.stage, hop.datapath.name, hop.flow, ct_state))
