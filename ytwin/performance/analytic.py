@@ -1,7 +1,8 @@
 """The analytic engine: what a load gives on a path, by formulas of `sim.analytic`, in milliseconds.
 
-- Throughput: the bottleneck law; min over resources of servers / work per packet. Bulk TCP is bounded by its streams (a core's
-  copying each) and windows too. Acknowledgements are not counted: they come in the other direction, merged.
+- Throughput: the bottleneck law, for resources and for the hosts' cores (slow path, requests' instructions and copying
+  together); min over resources of servers / work per packet. Bulk TCP is bounded by its streams (a core's copying each)
+  and windows too. Acknowledgements are not counted: they come in the other direction, merged.
 - Waits of open loads: each resource is a GI/G/c queue (Allen and Cunneen) with the gaps of the load; work is constant
   per kind of packet, so its variation is that of the mix. Above the limit the queue in front of it is full, if its
   length is known.
@@ -27,7 +28,7 @@ from ytwin.core.units import PS_PER_S
 from ytwin.datapath.program import Direction, Phase
 from ytwin.performance.choice import Case
 from ytwin.performance.cost import SMALLEST_FRAME_BYTES, blend
-from ytwin.performance.cpu import copying_cores, datapath_cores, instructions, request_cores
+from ytwin.performance.cpu import busy_cores, instructions
 from ytwin.performance.tables import TableState, table_state
 from ytwin.performance.types import Demand, Metric, PathCost, Share
 from ytwin.sim.analytic import closed_mva, erlang_c, ggc_wait
@@ -64,6 +65,8 @@ class Answer:
     limit: str
     forward: PathCost
     reply: PathCost | None
+    total: PathCost
+    """All that a packet or request asks, with its share of its connection's opening and end."""
     utilisation: frozendict[str, float]
     notes: tuple[str, ...]
 
@@ -116,6 +119,11 @@ def frame_bytes(case: Case, load: Load) -> tuple[float, float]:
     return size / frames + headers + ETHERNET_HEADER_BYTES, float(frames)
 
 
+def request_part(load: Load, frames: float) -> float:
+    """What a packet of the load is of a request and its answer: 0 where there are no requests."""
+    return 0.0 if isinstance(load, BulkTcp | PacketRate) else 0.5 / frames
+
+
 def is_ipv6(case: Case) -> bool:
     """Whether the paths are."""
     return case.of(Phase.ESTABLISHED, Direction.FORWARD)[0].destination.count(":") > 1
@@ -156,6 +164,7 @@ class _Loaded:
                     direction,
                     frame,
                     bulk=bulk,
+                    request=request_part(self.load, frames),
                     flows=self.connections,
                     entries=entries,
                     software=software,
@@ -241,8 +250,14 @@ def _carrying(cost: PathCost) -> Demand:
     return max((d for d in cost.demands if d.share is not Share.INSERTION), key=_slowness)
 
 
-def _capacity(cost: PathCost) -> float:
-    return PS_PER_S / _slowness(_carrying(cost))
+def _carries(cost: PathCost) -> tuple[float, str]:
+    """(jobs per second, the resource that is the limit)."""
+    limit = _carrying(cost)
+    return PS_PER_S / _slowness(limit), limit.name
+
+
+def _busy(cost: PathCost, jobs_per_s: float) -> frozendict[str, float]:
+    return frozendict({d.name: min(1.0, jobs_per_s * _slowness(d) / PS_PER_S) for d in cost.demands})
 
 
 def _highest(loaded: _Loaded, most: float, given: Callable[[float], float]) -> float:
@@ -254,10 +269,6 @@ def _highest(loaded: _Loaded, most: float, given: Callable[[float], float]) -> f
     if given(high) >= high * (1 - RATE_TOLERANCE):
         return high
     return float(brentq(lambda x: given(x) - x, 0.0, high, xtol=RATE_TOLERANCE * high, rtol=RATE_TOLERANCE))
-
-
-def _busy(cost: PathCost, jobs_per_s: float) -> frozendict[str, float]:
-    return frozendict({d.name: min(1.0, jobs_per_s * _slowness(d) / PS_PER_S) for d in cost.demands})
 
 
 # --- waits and percentiles --------------------------------------------------------------------------------------------
@@ -281,14 +292,14 @@ def _variation(parts: tuple[Part, ...], resource: Demand) -> float:
     return max(0.0, square / mean**2 - 1) if mean else 0.0
 
 
-def _open_waits(case: Case, job: _Job, jobs_per_s: float, gap_scv: float, overloaded: bool) -> _Waits:
-    """Sum over the resources. A wait is 0 or about exponential: its variance follows from its mean and Erlang's C."""
+def _open_waits(case: Case, job: _Job, jobs_per_s: float, gap_scv: float, full: str) -> _Waits:
+    """Sum over the resources, the queue of one of which may be full. A wait is 0 or about exponential: its variance
+    follows from its mean and Erlang's C."""
     mean = variance = 0.0
-    limit = _carrying(job.total)
     for d in job.total.demands:
         if d.share is Share.INSERTION:
             continue
-        if overloaded and d is limit:
+        if d.name == full:
             chip, slow = case.cards[d.chassis].eswitch, case.cards[d.chassis].slow_path
             if d.share is Share.ESWITCH and chip is not None:
                 mean += chip.queue.value * d.service_ps
@@ -337,39 +348,42 @@ def _latencies(case: Case, ways: list[PathCost], waits: _Waits, per: float, each
 # --- loads ------------------------------------------------------------------------------------------------------------
 
 
+def payload_bits(case: Case, load: BulkTcp) -> float:
+    """Of a full segment."""
+    return 8.0 * mss_bytes(inner_mtu_bytes(case, load), 0, load.ipv6 or is_ipv6(case))
+
+
 def _bulk(case: Case, load: BulkTcp) -> Answer:
     loaded = _Loaded(case, load, load.streams, math.inf)
     job = loaded.one_way(0.0)
-    payload_bits = 8 * mss_bytes(inner_mtu_bytes(case, load), 0, load.ipv6 or is_ipv6(case))
-    bounds = [(_capacity(job.total), _carrying(job.total).name)]
-    for chassis, card in case.ends.items():
-        bounds.append(
-            (load.streams * card.host.stream_rate.value / payload_bits, f"{load.streams} streams on {chassis}")
-        )
+    bits = payload_bits(case, load)
+    bounds = [_carries(job.total)]
+    for chassis, share in case.end_shares.items():
+        rate = load.streams * case.cards[chassis].host.stream_rate.value / bits / share
+        bounds.append((rate, f"{load.streams} streams on {chassis}"))
     if load.window_segments is not None and case.has(Phase.ESTABLISHED, Direction.REPLY):
         back = case.cost(Phase.ESTABLISHED, Direction.REPLY, SMALLEST_FRAME_BYTES, flows=load.streams)
         trip = (job.forward.latency_ps + back.latency_ps) / PS_PER_S
         bounds.append((load.streams * load.window_segments / trip, f"windows of {load.streams} streams"))
     rate, limit = min(bounds)
-    goodput = rate * payload_bits
-    cores = datapath_cores(job.total, rate, case.cards)
+    cores = busy_cores(job.total, rate, case.cards)
     values = {
-        Metric.BANDWIDTH: goodput / 1e9,
+        Metric.BANDWIDTH: rate * bits / 1e9,
         Metric.PACKET_RATE: rate / 1e6,
-        Metric.HOST_CORES: cores.host + copying_cores(case.ends, goodput),
+        Metric.HOST_CORES: cores.host,
         Metric.CARD_CORES: cores.card,
     }
-    return Answer(values, limit, job.forward, None, _busy(job.total, rate), loaded.notes(0.0))
+    return Answer(values, limit, job.forward, None, job.total, _busy(job.total, rate), loaded.notes(0.0))
 
 
 def _packets(case: Case, load: PacketRate) -> Answer:
     per = math.inf if load.jobs_per_flow is None else load.jobs_per_flow
     loaded = _Loaded(case, load, load.flows, per)
-    rate = _highest(loaded, load.rate_per_s, lambda x: _capacity(loaded.one_way(x).total))
+    rate = _highest(loaded, load.rate_per_s, lambda x: _carries(loaded.one_way(x).total)[0])
     job = loaded.one_way(rate)
-    overloaded = load.rate_per_s > rate
-    waits = _open_waits(case, job, rate, 1.0 if load.poisson else 0.0, overloaded)
-    cores = datapath_cores(job.total, rate, case.cards)
+    limit = _carries(job.total)[1] if load.rate_per_s > rate else ""
+    waits = _open_waits(case, job, rate, 1.0 if load.poisson else 0.0, limit)
+    cores = busy_cores(job.total, rate, case.cards)
     values = {
         Metric.PACKET_RATE: rate / 1e6,
         **_latencies(case, [job.forward], waits, 1.0),
@@ -378,52 +392,53 @@ def _packets(case: Case, load: PacketRate) -> Answer:
     }
     if math.isfinite(load.rate_per_s):
         values[Metric.LOSS] = max(0.0, 1 - rate / load.rate_per_s)
-    limit = _carrying(job.total).name if overloaded else ""
-    return Answer(values, limit, job.forward, None, _busy(job.total, rate), loaded.notes(rate))
+    return Answer(values, limit, job.forward, None, job.total, _busy(job.total, rate), loaded.notes(rate))
 
 
 def _open_requests(case: Case, load: OpenRequests) -> Answer:
     per = math.inf if load.requests_per_connection is None else load.requests_per_connection
     loaded = _Loaded(case, load, load.connections, per)
     offered = PS_PER_S / load.gap_ps.mean
-    rate = _highest(loaded, offered, lambda x: _capacity(loaded.there_and_back(x).total))
+    rate = _highest(loaded, offered, lambda x: _carries(loaded.there_and_back(x).total)[0])
     job = loaded.there_and_back(rate)
-    overloaded = offered > rate
-    waits = _open_waits(case, job, rate, load.gap_ps.scv, overloaded)
+    limit = _carries(job.total)[1] if offered > rate else ""
+    waits = _open_waits(case, job, rate, load.gap_ps.scv, limit)
     ways = [job.forward] + ([job.reply] if job.reply else [])
     values = {
         Metric.REQUEST_RATE: rate,
         **_latencies(case, ways, waits, 2.0),
         Metric.LOSS: max(0.0, 1 - rate / offered),
-        **_processors(case, job, rate),
+        **_processors(loaded, job, rate),
     }
-    limit = _carrying(job.total).name if overloaded else ""
-    return Answer(values, limit, job.forward, job.reply, _busy(job.total, rate), loaded.notes(rate))
+    return Answer(values, limit, job.forward, job.reply, job.total, _busy(job.total, rate), loaded.notes(rate))
 
 
 def _closed(case: Case, load: RequestResponse | ConnectRequestResponse) -> Answer:
     asked = load.requests if isinstance(load, ConnectRequestResponse) else load.requests_per_connection
     loaded = _Loaded(case, load, load.clients, math.inf if asked is None else asked)
-    rate = _highest(loaded, math.inf, lambda x: _loop(loaded.there_and_back(x), load.clients, load.think_ps)[0])
+
+    def given(jobs_per_s: float) -> float:
+        job = loaded.there_and_back(jobs_per_s)
+        return min(_loop(job, load.clients, load.think_ps), _carries(job.total)[0])
+
+    rate = _highest(loaded, math.inf, given)
     job = loaded.there_and_back(rate)
-    _, response_ps = _loop(job, load.clients, load.think_ps)
-    wait_ps = max(0.0, response_ps - job.total.latency_ps)
+    # Little: clients = rate * (response + think).
+    wait_ps = max(0.0, load.clients * PS_PER_S / rate - load.think_ps.mean - job.total.latency_ps)
+    most, limit = _carries(job.total)
+    waits = _Waits(wait_ps, _closed_variance(wait_ps, PS_PER_S / most, load.clients, min(1.0, rate / most)))
     trips = job.round_trips
     values = {
         Metric.REQUEST_RATE: rate,
-        **_latencies(case, [job.total], _Waits(wait_ps, wait_ps**2), 2.0 * trips, 2.0 * trips),
-        **_processors(case, job, rate),
+        **_latencies(case, [job.total], waits, 2.0 * trips, 2.0 * trips),
+        **_processors(loaded, job, rate),
     }
-    busy = _busy(job.total, rate)
-    limit = _carrying(job.total).name
-    if busy[limit] < SATURATED:
-        limit = ""
-    return Answer(values, limit, job.forward, job.reply, busy, loaded.notes(rate))
+    limit = limit if rate >= SATURATED * most else ""
+    return Answer(values, limit, job.forward, job.reply, job.total, _busy(job.total, rate), loaded.notes(rate))
 
 
-def _loop(job: _Job, clients: int, think: Distribution) -> tuple[float, float]:
-    """(requests per second, response in ps) of so many clients. A station's work is part of the latency; what is left is
-    delay."""
+def _loop(job: _Job, clients: int, think: Distribution) -> float:
+    """Requests per second of so many clients. A station's work is part of the latency; what is left is delay."""
     stations = [d for d in job.total.demands if d.share is not Share.INSERTION]
     demands, servers = [d.service_ps for d in stations], [d.servers for d in stations]
     delay = max(0.0, job.total.latency_ps - sum(demands))
@@ -431,16 +446,26 @@ def _loop(job: _Job, clients: int, think: Distribution) -> tuple[float, float]:
     if clients > EXACT_CLIENTS:
         delay += sum(d * (c - 1) / c for d, c in zip(demands, servers, strict=True))
         demands, counts = [d / c for d, c in zip(demands, servers, strict=True)], [1] * len(servers)
-    found = closed_mva(clients, [*demands, delay], [*counts, None], think.mean)
-    return found.throughput * PS_PER_S, found.response
+    return closed_mva(clients, [*demands, delay], [*counts, None], think.mean).throughput * PS_PER_S
 
 
-def _processors(case: Case, job: _Job, requests_per_s: float) -> dict[Metric, float]:
+def _closed_variance(wait_ps: float, step_ps: float, clients: int, busy: float) -> float:
+    """Of a closed load's wait, all of it in front of the narrowest resource, which takes a job every `step_ps` and is `busy`.
+
+    The number of those in front is geometric while few of the clients are there (as in an open queue), and certain when all are.
+    Where the resource is always busy, each client comes back after clients * step, whatever happens elsewhere.
+    """
+    ahead = min(wait_ps / step_ps, clients - 1.0)
+    return step_ps**2 * ahead * (1 + ahead) * (1 - ahead / (clients - 1)) * (1 - busy**2) if clients > 1 else 0.0
+
+
+def _processors(loaded: _Loaded, job: _Job, requests_per_s: float) -> dict[Metric, float]:
+    case = loaded.case
+    cores = busy_cores(job.total, requests_per_s, case.cards)
     count = instructions(job.total, case.client, case.cards[case.client])
-    cores = datapath_cores(job.total, requests_per_s, case.cards)
     return {
         Metric.INSTRUCTIONS: count.total,
         Metric.CPI: count.cpi,
-        Metric.HOST_CORES: cores.host + request_cores(case.ends, requests_per_s),
+        Metric.HOST_CORES: cores.host,
         Metric.CARD_CORES: cores.card,
     }

@@ -42,32 +42,27 @@ def instructions(request: PathCost, chassis: str, card: HardwareProfile) -> Inst
     return Instructions(stack, path, stack * host.request_cpi.value + path * slow.cpi.value)
 
 
+def request_work_ps(card: HardwareProfile) -> float:
+    """A host core's time for a request at one end, both directions."""
+    host = card.host
+    return PS_PER_S * host.request_instructions.value * host.request_cpi.value / host.frequency.value
+
+
 @dataclass(frozen=True, slots=True)
 class Cores:
-    """Busy cores of all chassis together."""
+    """Busy ones, of all chassis together."""
 
     host: float
     card: float
 
 
-def datapath_cores(job: PathCost, jobs_per_s: float, cards: Mapping[str, HardwareProfile]) -> Cores:
-    """Cores that slow paths and upcall threads keep busy at a rate (utilisation law: rate * work)."""
-    busy = {"host": 0.0, "card": 0.0}
+def busy_cores(job: PathCost, jobs_per_s: float, cards: Mapping[str, HardwareProfile]) -> Cores:
+    """At a rate of jobs (utilisation law: rate * work). Of a packet generator's own cores nothing is known: they are not
+    counted."""
+    host_ps = card_ps = 0.0
     for d in job.demands:
-        if d.share in (Share.SLOW_PATH, Share.UPCALL):
-            busy[cards[d.chassis].slow_path.runs_on] += min(jobs_per_s * d.service_ps / PS_PER_S, d.servers)
-    return Cores(busy["host"], busy["card"])
-
-
-def request_cores(ends: Mapping[str, HardwareProfile], requests_per_s: float) -> float:
-    """Host cores that the stacks of the ends keep busy with requests."""
-    return sum(
-        requests_per_s * card.host.request_instructions.value * card.host.request_cpi.value / card.host.frequency.value
-        for card in ends.values()
-    )
-
-
-def copying_cores(ends: Mapping[str, HardwareProfile], goodput_bit_per_s: float) -> float:
-    """Host cores that the ends keep busy with bulk data: a core copies host.stream_rate (copy-bound, SIGCOMM'21 host
-    stack study)."""
-    return sum(goodput_bit_per_s / card.host.stream_rate.value for card in ends.values())
+        if d.share is Share.CORES:
+            host_ps += d.service_ps * cards[d.chassis].host.cores.value
+        elif d.share in (Share.SLOW_PATH, Share.UPCALL) and cards[d.chassis].slow_path.runs_on == "card":
+            card_ps += d.service_ps
+    return Cores(jobs_per_s * host_ps / PS_PER_S, jobs_per_s * card_ps / PS_PER_S)

@@ -72,6 +72,7 @@ def predict(
         limit=found.limit,
         forward=found.forward,
         reply=found.reply,
+        total=found.total,
         engine="analytic",
         seed=None,
         rests_on=tuple(
@@ -104,10 +105,9 @@ def _visited(case: Case) -> set[str]:
 def _rest_on(case: Case, load: Load, found: Answer) -> set[tuple[str, str]]:
     """(profile, number) of all that the values could depend on."""
     used: set[tuple[str, str]] = set()
-    for way in (found.forward, found.reply):
-        if way is not None:
-            parts = [(d.chassis, d.rests_on) for d in way.demands] + [(p.chassis, p.rests_on) for p in way.latency]
-            used.update((case.cards[chassis].name, path) for chassis, paths in parts for path in paths)
+    total = found.total
+    parts = [(d.chassis, d.rests_on) for d in total.demands] + [(p.chassis, p.rests_on) for p in total.latency]
+    used.update((case.cards[chassis].name, path) for chassis, paths in parts for path in paths)
     beside = _beside(case, load, found)
     for name, profile in _profiles(case).items():
         known = numbers(profile)
@@ -119,12 +119,10 @@ def _beside(case: Case, load: Load, found: Answer) -> set[str]:
     """Numbers that values depend on without being work or latency of a packet."""
     paths = {"host.latency_scv"} if Metric.LATENCY_P99 in found.values else set()
     if isinstance(load, BulkTcp):
-        paths |= {"encapsulation.underlay_mtu", "host.stream_rate"}
+        paths.add("encapsulation.underlay_mtu")
         paths |= {"encapsulation.overhead"} if case.overhead_bytes else set()
-    if Metric.INSTRUCTIONS in found.values:
-        paths |= {"host.request_instructions", "host.request_cpi", "host.frequency"}
-        if found.forward.software_passes or (found.reply and found.reply.software_passes):
-            paths |= {"slow_path.pass_instructions", "slow_path.cpi"}
+    if Metric.INSTRUCTIONS in found.values and found.total.software_passes:
+        paths |= {"slow_path.pass_instructions", "slow_path.cpi"}
     if found.limit and Metric.LATENCY in found.values:
         paths |= {f"{part}.queue" for share, part in QUEUED.items() if found.limit.startswith(share)}
     return paths | (set(TABLES) if case.offloading() else set())

@@ -82,23 +82,21 @@ def render_latency(prediction: Prediction) -> str:
 
 
 def render_work(prediction: Prediction) -> str:
-    """One row per resource and direction: work per packet, what it could carry of this direction alone, and how busy it is."""
-    rows = []
-    for direction, cost in _ways(prediction):
-        for d in cost.demands:
-            busy = prediction.utilisation.get(d.name)
-            rows.append(
-                (
-                    direction,
-                    d.name,
-                    f"{d.service_ps / 1e3:.2f}",
-                    d.servers,
-                    number(1e6 * d.servers / d.service_ps),
-                    "-" if busy is None else f"{busy:.1%}",
-                    d.why,
-                )
-            )
-    return format_table(("work", "resource", "ns/packet", "servers", "carries Mpps", "busy", "of what"), rows)
+    """One row per resource: work per packet or request, how many it carries, how busy it is."""
+    job, scale = ("request", 1e12) if prediction.reply is not None else ("packet", 1e6)
+    rows: list[tuple[object, ...]] = []
+    total = prediction.total if prediction.total is not None else prediction.forward
+    for d in total.demands:
+        busy = prediction.utilisation.get(d.name)
+        share = "-" if busy is None else f"{busy:.1%}"
+        carries = number(scale * d.servers / d.service_ps)
+        rows.append((d.name, f"{d.service_ps / 1e3:.2f}", d.servers, carries, share, d.why))
+    known = {d.name for d in total.demands}
+    rows += [
+        (name, "", "", "", f"{busy:.1%}", "") for name, busy in prediction.utilisation.items() if name not in known
+    ]
+    unit = "carries /s" if job == "request" else "carries Mpps"
+    return format_table(("resource", f"ns/{job}", "servers", unit, "busy", "of what"), rows)
 
 
 def _ways(prediction: Prediction) -> list[tuple[str, PathCost]]:

@@ -12,7 +12,7 @@ from frozendict import frozendict
 
 from ytwin.core.units import PS_PER_S
 from ytwin.datapath.program import Direction, Phase
-from ytwin.performance.analytic import frame_bytes, inner_mtu_bytes, is_ipv6, several
+from ytwin.performance.analytic import frame_bytes, inner_mtu_bytes, is_ipv6, request_part, several
 from ytwin.performance.choice import Case, path_key
 from ytwin.performance.cost import SMALLEST_FRAME_BYTES
 from ytwin.performance.loads import Load
@@ -65,11 +65,13 @@ class _Path:
 
     def _cost(self, phase: Phase, direction: Direction, frame: float, software: bool) -> PathCost:
         bulk = isinstance(self.load, BulkTcp) and direction is Direction.FORWARD
+        _, frames = frame_bytes(self.case, self.load)
         return self.case.cost(
             phase,
             direction,
             frame,
             bulk=bulk,
+            request=request_part(self.load, frames) if phase is Phase.ESTABLISHED else 0.0,
             flows=connections(self.load),
             entries=self.entries,
             software=software,

@@ -22,6 +22,8 @@ class Share(StrEnum):
     SLOW_PATH = "slow path"
     UPCALL = "upcall threads"
     HOST = "host stack"
+    CORES = "host cores"
+    """All that runs on the host's cores, shared out evenly: one server that is as fast as all of them."""
     INSERTION = "rule insertion"
 
 
@@ -138,6 +140,8 @@ class Prediction:
     """For people."""
     notes: tuple[str, ...] = ()
     """What else happens: tables that are too small, rules that come too late."""
+    total: PathCost | None = None
+    """All that a packet or a request asks: both directions, and its share of its connection's opening and end."""
 
     def __getitem__(self, metric: Metric) -> Value:
         """KeyError if this load does not give the metric."""
