@@ -196,6 +196,14 @@ def test_what_does_not_fit_is_said_before_anything_is_drawn():
     assert "streamed" not in problem.hint
 
 
+def test_flows_without_end_are_said_too():
+    many = PacketRate("p", 1e6, flows=10**12, jobs_per_flow=5)
+    with pytest.raises(InvalidInput, match="GiB, 1 GiB are given"):
+        planned(network(many), MS, "fast", GIB)
+    kept = replace(many, jobs_per_flow=None)  # nothing tells them apart
+    assert planned(network(kept), MS, "fast", GIB).needs_bytes < GIB
+
+
 def test_packets_are_streamed_where_they_do_not_fit():
     made = network(PacketRate("p", 1e7))
     assert not planned(made, MS, "fast", GIB).streamed

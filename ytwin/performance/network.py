@@ -264,7 +264,7 @@ def build(
                     load,
                     name=route.name,
                     gap_ps=stretched(load.gap_ps, 1 / part),
-                    connections=max(1, round(load.connections * part)),
+                    connections=_known_apart(load, part),
                 ).source(_round_trip(make, route, changing(load)))
                 for route, part in parts
             ]
@@ -372,8 +372,13 @@ def _bulk(make: _Builder, load: BulkTcp, route: Route, streams: int, stream_ps: 
 
 def _packets(make: _Builder, load: PacketRate, route: Route, part: float, rate: float) -> Open:
     steps = make.packet(route) if changing(load) else make.way(route.forward, "forward")
-    flows = max(1, round(load.flows * part))
+    flows = _known_apart(load, part)
     return replace(load, name=route.name, rate_per_s=rate * part, flows=flows).source(steps)
+
+
+def _known_apart(load: Load, part: float) -> int:
+    """Connections of a route that the engine tells from one another: those that stay are all alike."""
+    return max(1, round(connections(load) * part)) if changing(load) else 1
 
 
 def _round_trip(make: _Builder, route: Route, opened: bool) -> list[Step]:

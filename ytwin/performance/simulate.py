@@ -43,6 +43,8 @@ MOST_STREAMED_BYTES: Final = 64 * 2**20
 """What a streamed run takes, whatever its length."""
 MOST_KEPT: Final = 100_000
 """Jobs of a run that is not streamed where it can be."""
+DRAWN_CONNECTION_BYTES: Final = 40
+"""Its place, its use, its popularity."""
 REFERENCE_JOB_BYTES: Final = 4000
 """simpy's process, events and resources of one job."""
 
@@ -90,14 +92,15 @@ def planned(network: Network, duration_ps: int, engine: Engine, memory_bytes: in
     whole = replace(whole, needs_bytes=needs)
     pipeline = pipeline_of(network) if engine == "fast" else None
     long = needs > memory_bytes or sum(whole.jobs.values()) > MOST_KEPT
-    if long and pipeline is not None and memory_bytes >= MOST_STREAMED_BYTES:
-        return replace(whole, needs_bytes=MOST_STREAMED_BYTES, streamed=True)
+    least = MOST_STREAMED_BYTES + _drawn_bytes(network)
+    if long and pipeline is not None and memory_bytes >= least:
+        return replace(whole, needs_bytes=least, streamed=True)
     if needs <= memory_bytes:
         return whole
     fits_ps = duration_ps * memory_bytes / needs
     streamable = ""
     if pipeline is not None:
-        streamable = f"give at least {size(MOST_STREAMED_BYTES)} to have it streamed, "
+        streamable = f"give at least {size(least)} to have it streamed, "
     elif engine == "fast" and len(network.sources) > 1 and all(isinstance(s, Open) for s in network.sources):
         streamable = f"send packets to one backend only (--to pod/NAME: streamed, {size(MOST_STREAMED_BYTES)}), "
     others = "use --engine analytic" if engine == "fast" else "use --engine fast or analytic"
@@ -115,7 +118,11 @@ def needed_bytes(network: Network, jobs: Mapping[str, int], engine: Engine) -> i
     """Memory of one replication: draws, state and results of every job, and tables by connection."""
     counts = [jobs[s.name] for s in network.sources]
     extra = sum(counts) * REFERENCE_JOB_BYTES if engine == "reference" else 0
-    return fast.needed_bytes(network, counts) + extra
+    return fast.needed_bytes(network, counts) + _drawn_bytes(network) + extra
+
+
+def _drawn_bytes(network: Network) -> int:
+    return sum(s.connections for s in network.sources if isinstance(s, Open)) * DRAWN_CONNECTION_BYTES
 
 
 def size(count: float) -> str:
