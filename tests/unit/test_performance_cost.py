@@ -15,7 +15,7 @@ from ytwin.datapath.program import Direction, Op, Operation, Pass, Phase, Progra
 from ytwin.hardware import HardwareProfile, Kind, shipped, with_values
 from ytwin.performance import Metric, bare_programs, path_cost, predict, proxied
 from ytwin.performance.cost import crowding
-from ytwin.performance.tables import table_state
+from ytwin.performance.tables import software_notes, table_state
 from ytwin.performance.types import PathCost, Share
 from ytwin.sim.distributions import Constant, Exponential
 from ytwin.sim.workloads import BulkTcp, ConnectRequestResponse, OpenRequests, PacketRate, RequestResponse
@@ -190,6 +190,30 @@ def test_tables() -> None:
     assert slow is not None
     assert table_state(slow, 0, 700).share == pytest.approx(1000 / 1400)
     assert "put in" in table_state(slow, 0, 700).why
+
+
+def test_software_has_limits_too() -> None:
+    slow = CARD.slow_path
+    room = slow.conntrack_limit.value
+    assert software_notes(slow, room, 0, 5) == ()
+    assert "50.0% of the connections fail" in software_notes(slow, 2 * room, 0, 5)[0]
+    new = slow.flow_limit.value / 5 / (slow.idle.value / 1e12)
+    assert software_notes(slow, 1, 0.99 * new, 5) == ()
+    assert "OVS stops putting flows in" in software_notes(slow, 1, 1.01 * new, 5)[0]
+    flows = PacketRate("many", 1e6, flows=int(4 * room))
+    found = predict(path(), (), CARDS, flows, assume=Outcome.SOFTWARE, intervals=False)
+    assert [note.split(":")[0] for note in found.notes] == ["node1", "node2"]
+
+
+def test_host_cores_are_a_limit() -> None:
+    few = rounded(host__cores=2.0, slow_path__cores=2.0)
+    cards = {"node1": few, "node2": few}
+    offloaded = predict(path(), (), cards, RequestResponse("many", 500), assume=Outcome.OFFLOADED, intervals=False)
+    assert offloaded.limit == "host cores of node1"
+    assert offloaded[Metric.REQUEST_RATE].value == pytest.approx(2 / 10e-6, rel=0.01)  # 30,000 cycles at 3 GHz each
+    software = predict(path(), (), cards, RequestResponse("many", 500), assume=Outcome.SOFTWARE, intervals=False)
+    assert software[Metric.REQUEST_RATE].value == pytest.approx(2 / (10e-6 + 2 * 0.85e-6), rel=0.01)
+    assert software[Metric.HOST_CORES].value == pytest.approx(4, rel=0.01)
 
 
 def test_connections_beyond_the_table_take_software() -> None:

@@ -25,11 +25,11 @@ from frozendict import frozendict
 from scipy.optimize import brentq
 
 from ytwin.core.units import PS_PER_S
-from ytwin.datapath.program import Direction, Phase
+from ytwin.datapath.program import Direction, Op, Phase
 from ytwin.performance.choice import Case
 from ytwin.performance.cost import SMALLEST_FRAME_BYTES, blend
 from ytwin.performance.cpu import busy_cores, instructions
-from ytwin.performance.tables import TableState, table_state
+from ytwin.performance.tables import TableState, software_notes, table_state
 from ytwin.performance.types import Demand, Metric, PathCost, Share
 from ytwin.sim.analytic import closed_mva, erlang_c, ggc_wait
 from ytwin.sim.distributions import Distribution
@@ -215,11 +215,27 @@ class _Loaded:
         return _Job(tuple(parts), waited, blend(forward), blend(reply), 1 + first)
 
     def notes(self, jobs_per_s: float) -> tuple[str, ...]:
+        """Tables that are too small, rules that come too late."""
         found = []
         for chassis, state in sorted(self.states(jobs_per_s).items()):
             if state.why:
                 found.append(f"{chassis}: {1 - state.share:.1%} of the connections stay in software: {state.why}")
+        new = 0.0 if math.isinf(self.jobs_per_connection) else jobs_per_s / self.jobs_per_connection
+        for chassis, flows in sorted(self._flows().items()):
+            slow = self.case.cards[chassis].slow_path
+            found += [f"{chassis}: {note}" for note in software_notes(slow, self.connections, new, flows)]
         return tuple(found)
+
+    def _flows(self) -> dict[str, float]:
+        """Chassis with OVS -> datapath flows that one new connection puts in, as far as the programs say."""
+        found: dict[str, float] = {}
+        for direction in Direction:
+            programs = self.case.programs.get((Phase.FIRST, direction), ())
+            for program in programs:
+                for visit in program.visits:
+                    if visit.count(Op.CT) or visit.count(Op.INSTALL):
+                        found[visit.chassis] = found.get(visit.chassis, 0.0) + visit.count(Op.INSTALL) / len(programs)
+        return found
 
 
 def _scaled(weight: float | Mapping[str, float], factor: float) -> float | Mapping[str, float]:
@@ -452,8 +468,8 @@ def _loop(job: _Job, clients: int, think: Distribution) -> float:
 def _closed_variance(wait_ps: float, step_ps: float, clients: int, busy: float) -> float:
     """Of a closed load's wait, all of it in front of the narrowest resource, which takes a job every `step_ps` and is `busy`.
 
-    The number of those in front is geometric while few of the clients are there (as in an open queue), and certain when all are.
-    Where the resource is always busy, each client comes back after clients * step, whatever happens elsewhere.
+    The number of those in front is geometric while few of the clients are there (as in an open queue), and certain when
+    all are. Where the resource is always busy, each client comes back after clients * step, whatever happens elsewhere.
     """
     ahead = min(wait_ps / step_ps, clients - 1.0)
     return step_ps**2 * ahead * (1 + ahead) * (1 - ahead / (clients - 1)) * (1 - busy**2) if clients > 1 else 0.0

@@ -313,7 +313,7 @@ def _slow_path(visit: Visit, card: HardwareProfile, together: float, bill: _Bill
     if slow.wakeup_time is not None:
         number = "slow_path.wakeup_time"
         why = "a wake-up" if together == 1 else f"a wake-up for {together:.3g} packets"
-        bill.work(Share.SLOW_PATH, chassis, slow.wakeup_time.value / together, slow.cores.value, why, number)
+        bill.on_slow_path(Share.SLOW_PATH, chassis, card, slow.wakeup_time.value / together, why, number)
         bill.wait(f"wake-up of the switch of {chassis}", chassis, slow.wakeup_time.value, number)
     _handovers(visit, card, bill)
     upcalls, flows = visit.count(Op.UPCALL), visit.count(Op.INSTALL)

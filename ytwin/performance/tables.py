@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from ytwin.core.units import PS_PER_S
-from ytwin.hardware.model import ESwitch
+from ytwin.hardware.model import ESwitch, SlowPath
 from ytwin.sim.analytic import table_entries
 
 
@@ -45,3 +45,24 @@ def table_state(chip: ESwitch, connections: float, new_per_s: float) -> TableSta
             bounds.append((rate / asked, f"{asked:.0f} rules/s to be {what}, {rate:.0f} can be"))
     share, why = min(bounds)
     return TableState(alive, share * alive * rules, share, why)
+
+
+def software_notes(
+    slow: SlowPath, connections: float, new_per_s: float, flows_per_connection: float
+) -> tuple[str, ...]:
+    """What happens in software with so many connections, each new one of which puts in so many datapath flows.
+
+    Beyond conntrack_limit a connection finds no place and fails. OVS takes a flow out after its idle time; if more would
+    be there by then than flow_limit allows, it waits 100 ms only, and puts no more in (ofproto-dpif-upcall.c): every
+    packet that needs one goes to ovs-vswitchd.
+    """
+    found = []
+    limit = slow.conntrack_limit.value
+    if connections > limit:
+        share = 1 - limit / connections
+        found.append(f"{share:.1%} of the connections fail: {connections:.0f} for {limit:.0f} places in conntrack")
+    flows = new_per_s * flows_per_connection * slow.idle.value / PS_PER_S
+    if flows > slow.flow_limit.value:
+        text = f"{flows:.0f} datapath flows would be there, {slow.flow_limit.value:.0f} are allowed"
+        found.append(f"OVS stops putting flows in: {text}; more packets than counted here go to ovs-vswitchd")
+    return tuple(found)
