@@ -92,7 +92,7 @@ def planned(network: Network, duration_ps: int, engine: Engine, memory_bytes: in
     whole = replace(whole, needs_bytes=needs)
     pipeline = pipeline_of(network) if engine == "fast" else None
     long = needs > memory_bytes or sum(whole.jobs.values()) > MOST_KEPT
-    least = MOST_STREAMED_BYTES + _drawn_bytes(network)
+    least = max(MOST_STREAMED_BYTES, MOST_STREAMED_BYTES // 2 + _drawn_bytes(network))
     if long and pipeline is not None and memory_bytes >= least:
         return replace(whole, needs_bytes=least, streamed=True)
     if needs <= memory_bytes:
