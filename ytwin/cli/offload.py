@@ -76,10 +76,11 @@ def offload(
     sets = sets_of_cards(twin, card or ())
     profiles = {profile: n for n, profile in enumerate(p for cards in sets.values() for p in cards.values())}
     unlike = {chassis: tuple(profiles[cards[chassis]] for cards in sets.values()) for chassis in twin.world.chassis}
+    kinds = {rule.when.port_kind for profile in profiles for rule in profile.offload}
     clients = (find_client(twin, client),) if client else None
     wanted = _wanted(twin, service) if service else None
     with output.progress("conversations") as progress:
-        found = delivered(twin.snapshot, twin.world, limits_of(twin.nodes), unlike, clients, wanted, progress)
+        found = delivered(twin.snapshot, twin.world, limits_of(twin.nodes), unlike, clients, wanted, progress, kinds)
     compiled, rows = room.compiled(found, twin.world), Rows(twin.southbound)
     answers = {title: room.judged(compiled, cards, rows) for title, cards in sets.items()}
     total = sum((room.counts(answer) for answer in answers.values()), start=room.counts(()))

@@ -4,14 +4,14 @@
 only if their backends are as near to them and their nodes are alike in what matters (the card, say).
 
 Of few questions each is walked, or shared by what `likeness` reads from the flows. Of many, those are taken for alike that agree
-in protocol, family and kind of address, in how the Service balances, in the client's kind, in what their nodes are like, and in
-whether a backend is on the client's own node, or is the client: what differs then is which Service, Subnet or port it is, and no
-cost is made of that.
+in protocol, family and kind of address, in how the Service balances, in what client and backends are (a node or not, and kinds
+that the asker names), in what their nodes are like, and in whether a backend is on the client's own node, or is the client: what
+differs then is which Service, Subnet or port it is, and no cost is made of that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Container, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 
 from ytwin.datapath import Limit, limited
@@ -65,13 +65,13 @@ class _Conversations(Answers):
         self._walked[client.name, address, port, protocol] = found
         return found
 
-    def nearness(self, client: Host, address: str) -> tuple[bool, bool]:
-        """Whether some host that may answer is on the client's chassis, and whether some is elsewhere."""
-        likeness = self._likeness
-        near = (
-            {h.chassis == client.chassis for h in self._related_to(likeness, address)} if likeness is not None else ()
+    def nearness(self, client: Host, address: str, kinds: Container[str]) -> Hashable:
+        """Of the hosts that may answer: is it the client, is it on its chassis, what are its chassis and itself like?"""
+        assert self._likeness is not None
+        return frozenset(
+            (h is client, h.chassis == client.chassis, self._unlike.get(h.chassis), h.kind in kinds and h.kind)
+            for h in self._related_to(self._likeness, address)
         )
-        return True in near, False in near
 
 
 def delivered(
@@ -82,39 +82,47 @@ def delivered(
     clients: Iterable[Host] | None = None,
     wanted: Wanted | None = None,
     progress: Progress | None = None,
+    kinds: Iterable[str] = (),
 ) -> tuple[Delivered, ...]:
     """Conversations of Services in the order of their first questions.
 
     Asked are `clients` (by default one of each kind, VPC, Subnet and node, as in `check`), about every address and port that is
-    promised to them and `wanted`. `unlike` by chassis: what tells nodes apart. What a datapath's limit drops is left out, and so
-    is a conversation without a delivered path.
+    promised to them and `wanted`. `unlike` by chassis: what tells nodes apart; `kinds` of hosts that matter, beside Node and
+    outside. What a datapath's limit drops is left out, and so is a conversation without a delivered path.
     """
-    answers = _Conversations(world, limits, unlike)
+    answers, apart = _Conversations(world, limits, unlike), frozenset((*kinds, "Node"))
     hosts = representatives(world.hosts) if clients is None else tuple(clients)
     asked = [
         (client, target)
         for client, target in service_questions(snapshot, hosts)
         if (wanted is None or wanted(client, target)) and expectation(snapshot, client, target).reachable
     ]
+    # Conversations live as long as `answers`, so that their identities stay their own.
     balancing = {f"{s.namespace}/{s.name}": _balancing(s) for s in snapshot.all(YusurService)}
-    first: dict[Hashable, Question] = {}
+    first: dict[Hashable, Conversation] = {}
     found: dict[int, tuple[Conversation, list[Question]]] = {}
+    reached: dict[int, frozenset[str]] = {}
     for done, (client, target) in enumerate(asked, 1):
         how = balancing[target.service], unlike.get(client.chassis)
-        key = (how, _looks(answers, client, target)) if len(asked) > MANY else (client, target)
-        like, at = first.setdefault(key, (client, target))
-        traced = answers.stands_for(like, at.address, at.port, at.protocol)
+        key = (how, _looks(answers, client, target, apart)) if len(asked) > MANY else (client, target)
+        traced = first.get(key)
+        if traced is None:
+            traced = answers.stands_for(client, target.address, target.port, target.protocol)
+            if id(traced) not in reached:
+                reached[id(traced)] = _reached(traced, limits)
+            if reached[id(traced)]:  # one that fails stands for itself only
+                first[key] = traced
         found.setdefault(id(traced), (traced, []))[1].append((client, target))
         if progress is not None:
             progress(done, len(asked))
-    made = (Delivered(traced, _reached(traced, limits), tuple(questions)) for traced, questions in found.values())
+    made = (Delivered(traced, reached[id(traced)], tuple(questions)) for traced, questions in found.values())
     return tuple(one for one in made if one.backends)
 
 
-def _looks(answers: _Conversations, client: Host, target: Target) -> Hashable:
+def _looks(answers: _Conversations, client: Host, target: Target, kinds: Container[str]) -> Hashable:
     called = (target.kind, target.gateway, target.protocol, version_of(target.address), len(target.vpcs) > 1)
-    who = client.name if client.kind == "outside" else client.kind
-    return called, who, answers.nearness(client, target.address)
+    who = client.name if client.kind == "outside" else client.kind in kinds and client.kind
+    return called, who, answers.nearness(client, target.address, kinds)
 
 
 def _balancing(service: YusurService) -> Hashable:
