@@ -196,6 +196,17 @@ def test_what_does_not_fit_is_said_before_anything_is_drawn():
     assert "streamed" not in problem.hint
 
 
+def test_a_streamed_run_takes_what_was_said_before():
+    run = planned(network(PacketRate("p", 2e7, poisson=True)), 20 * MS, "fast", MOST_STREAMED_BYTES)
+    assert run.streamed
+    simulate_network(run, "fast", Streams(0))
+    tracemalloc.start()
+    simulate_network(run, "fast", Streams(0))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < run.needs_bytes
+
+
 def test_flows_without_end_are_said_too():
     many = PacketRate("p", 1e6, flows=10**12, jobs_per_flow=5)
     with pytest.raises(InvalidInput, match="GiB, 1 GiB are given"):

@@ -248,7 +248,7 @@ def _streamed(run: Run, streams: Streams) -> Outcome:
     return Outcome(summary.done_per_s, summary.lost / jobs, latency, busy)
 
 
-_POINTS: Final = 4_000_000
+_POINTS: Final = 500_000
 """Of the distribution of a sum."""
 
 
