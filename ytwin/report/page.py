@@ -128,7 +128,7 @@ class Page:
         figures = [block for section in self.sections for block in section.blocks if isinstance(block, Figure)]
         return _template().render(
             page=self,
-            figures=json.dumps([dict(figure.plot) for figure in figures], ensure_ascii=False).replace("</", "<\\/"),
+            figures=json.dumps([dict(figure.plot) for figure in figures], ensure_ascii=False).replace("<", "\\u003c"),
             script=_plotly() if figures else "",
             is_text=lambda block: isinstance(block, Text),
             is_table=lambda block: isinstance(block, Table),

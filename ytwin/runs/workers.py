@@ -194,7 +194,7 @@ class DaskWorkers:
             except ImportError as error:
                 raise YtwinError("--cluster needs Dask: pip install 'ytwin[cluster]'") from error
             try:
-                self._client = distributed.Client(self.address, timeout="10s", set_as_default=False)
+                self._client = distributed.Client(self.address, timeout="10s")
             except (OSError, ValueError) as error:
                 raise YtwinError(f"--cluster {self.address}: no Dask scheduler answers ({error})") from error
             self._check_versions()

@@ -244,15 +244,19 @@ def _fits(name: str, pattern: str) -> bool:
 
 
 def drawn(cards: Mapping[str, HardwareProfile], chance: int) -> dict[str, HardwareProfile]:
-    """The cards with every uncertain number drawn evenly from its interval: by profile and number, so that all chassis with one
-    profile, and all variants that share it, have the same draw."""
+    """The cards with every uncertain number drawn evenly from its interval, once per profile.
+
+    A number that two profiles share (same place, interval and source: the host's, say) is one number and has one draw, so that it
+    cancels where they are compared; so does everything between variants with the same profile.
+    """
     streams, made = Streams(chance), dict[str, HardwareProfile]()
     for card in cards.values():
         if card.name not in made:
             values = {
-                path: number.low + (number.high - number.low) * float(streams.generator(f"{card.name}/{path}").random())
-                for path, number in numbers(card).items()
-                if number.low < number.high
+                path: q.low
+                + (q.high - q.low) * float(streams.generator(f"{path} {q.low} {q.high} {q.source}").random())
+                for path, q in numbers(card).items()
+                if q.low < q.high
             }
             made[card.name] = with_values(card, values, kind=Kind.ASSUMED, source="drawn from its interval")
     return {chassis: made[card.name] for chassis, card in cards.items()}

@@ -47,6 +47,8 @@ class Row:
     replications: int
     limit: Found | None = None
     error: str = ""
+    limits: tuple[float, ...] = ()
+    """With drawn profile numbers: the limit of each draw."""
 
 
 @dataclass(frozen=True)
@@ -157,11 +159,26 @@ def _row(asking: Asking, variant: Variant) -> tuple[Row, Sample] | None:
     sample = found.sample
     if found.ending is Ending.FAILED:
         return Row(variant, {}, {}, len(sample.results), found, found.error), sample
-    numbers = _numbers(asking, sample)
-    low = found.holds.value if found.holds is not None else 0.0
+    low = _holds(found)
     high = found.fails.value if found.fails is not None else low
+    number, limits = Number(low, low, high), tuple[float, ...]()
+    if asking.study.spec.draws:
+        count = asking.study.spec.repeats.at_least
+        draws = [search(asking, settings, goal.limit, draw) for draw in range(count)]
+        whole = [one for one in draws if one is not None]
+        if len(whole) < count:
+            return None
+        limits = tuple(_holds(one) for one in whole)
+        spread = _spread(limits)
+        number = Number(low, min(low, spread.low), max(low, spread.high))
     texts = (found.then or sample).texts
-    return Row(variant, {LIMIT: Number(low, low, high), **numbers}, texts, len(sample.results), found), sample
+    numbers = {LIMIT: number, **_numbers(asking, sample)}
+    return Row(variant, numbers, texts, max(1, len(limits)), found, limits=limits), sample
+
+
+def _holds(found: Found) -> float:
+    """The limit; 0 where nothing holds."""
+    return found.holds.value if found.holds is not None else 0.0
 
 
 def _numbers(asking: Asking, sample: Sample) -> dict[str, Number]:
@@ -215,7 +232,7 @@ def _comparisons(
     for variant, sample in samples:
         others = tuple((name, value) for name, value in variant.values if name != compare.parameter)
         sides.setdefault(others, {})[variant[compare.parameter]] = (variant, sample)
-    limits = {row.variant: row.numbers[LIMIT] for row in rows if LIMIT in row.numbers}
+    limits = {row.variant: row for row in rows if LIMIT in row.numbers}
     found = []
     for others, side in sides.items():
         if compare.a not in side or compare.b not in side:
@@ -229,8 +246,14 @@ def _comparisons(
     return found
 
 
-def _limits_compared(others: tuple[tuple[str, Scalar], ...], a: Number, b: Number) -> Comparison:
-    """The interval is that of the two brackets."""
+def _limits_compared(others: tuple[tuple[str, Scalar], ...], first: Row, second: Row) -> Comparison:
+    """By pairs of draws; without draws the interval is that of the two brackets."""
+    a, b = first.numbers[LIMIT], second.numbers[LIMIT]
+    if first.limits and second.limits:
+        pairs = list(zip(first.limits, second.limits, strict=True))
+        by, times = _spread([y - x for x, y in pairs]), _spread([_ratio(y, x) for x, y in pairs])
+        difference = Number(b.value - a.value, by.low, by.high)
+        return Comparison(others, LIMIT, a, b, difference, Number(_ratio(b.value, a.value), times.low, times.high))
     difference = Number(b.value - a.value, b.low - a.high, b.high - a.low)
     ratio = Number(_ratio(b.value, a.value), _ratio(b.low, a.high), _ratio(b.high, a.low))
     return Comparison(others, LIMIT, a, b, difference, ratio)
@@ -270,7 +293,7 @@ def _swings(asking: Asking, row: Row, uncertain: Sequence[Uncertain]) -> tuple[s
         if metric == LIMIT:
             assert goal.limit is not None
             found = search(asking, changed, goal.limit)
-            return None if found is None or found.error else found.holds.value if found.holds is not None else 0.0
+            return None if found is None or found.error else _holds(found)
         sample = asking.sample(changed, draws=False)
         return None if sample is None or sample.error else sample.means()[metric]
 

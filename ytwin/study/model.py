@@ -270,10 +270,11 @@ class StudySpec(Part):
 
     @property
     def repeats(self) -> Replications:
-        """As given; where left out, 100 draws, 5 runs of an engine, or one calculation."""
+        """As given; where left out, 100 draws (20 where each is a search), 5 runs of an engine, or one calculation."""
         if self.replications is not None:
             return self.replications
-        return Replications(at_least=100 if self.draws else 1 if self.engine == "analytic" else 5)
+        draws = 100 if self.goal.limit is None else 20
+        return Replications(at_least=draws if self.draws else 1 if self.engine == "analytic" else 5)
 
 
 class Study(Part):

@@ -16,7 +16,7 @@ from ytwin.study.drawing import topology_picture
 from ytwin.study.evaluate import Job, Memory, Scene, scene_of
 from ytwin.study.goals import LIMIT, Answer, Number, Row
 from ytwin.study.search import Ending
-from ytwin.study.words import amount_text, limit_text, number_text, sentences, title_of
+from ytwin.study.words import amount_text, number_text, sentences, title_of
 
 MOST_ROWS: Final = 200
 """Of a table in the page; the CSV has all."""
@@ -128,7 +128,7 @@ def _cell(row: Row, metric: str, answer: Answer) -> str:
         if row.limit.ending is Ending.NEVER:
             return "never"
         more = "at least " if row.limit.ending is Ending.BEYOND else ""
-        return f"{more}{limit_text(row.numbers[LIMIT].value, answer)}"
+        return f"{more}{number_text(row.numbers[LIMIT], LIMIT, answer)}"
     return number_text(row.numbers[metric], metric, answer)
 
 

@@ -165,6 +165,15 @@ class Asking:
         name = digest([self.base, told, replication, chance, draws, intervals, spec.engine])[:20]
         return Point(name, told, replication, seed, draws, intervals, spec.engine)
 
+    def one(self, settings: Settings, replication: int, draws: bool) -> Sample | None:
+        """One replication alone; None if it is missing, which is noted."""
+        point = self.point(settings, replication, draws)
+        self.asked[point.id] = point
+        if point.id not in self.results:
+            self.missing[point.id] = point
+            return None
+        return Sample(point.settings, (self.results[point.id],))
+
     def sample(self, settings: Settings, draws: bool | None = None) -> Sample | None:
         """All replications of these settings; None while some are missing, which are noted."""
         spec = self.study.spec

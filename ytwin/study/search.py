@@ -48,12 +48,12 @@ class Found:
     error: str = ""
 
 
-def search(asking: Asking, settings: Settings, limit: Limit) -> Found | None:
-    """The limit of one variant; None while points are missing."""
+def search(asking: Asking, settings: Settings, limit: Limit, draw: int | None = None) -> Found | None:
+    """The limit of one variant; None while points are missing. `draw`: with this draw's profile numbers, else as they are."""
     start, end = amount(limit.start), amount(limit.end)
     assert start is not None  # the model has checked it
     assert end is not None
-    return _Search(asking, settings, limit, start, end).run()
+    return _Search(asking, settings, limit, start, end, draw).run()
 
 
 @dataclass
@@ -63,6 +63,7 @@ class _Search:
     limit: Limit
     start: Amount
     end: Amount
+    draw: int | None
 
     def run(self) -> Found | None:
         low, high = self.start.value, self.end.value
@@ -86,7 +87,7 @@ class _Search:
                 high, at_high, broken = middle, sample, found
             else:
                 low, at_low = middle, sample
-        odd = self.contradictions(low, high)
+        odd = self.contradictions(low, high) if self.draw is None else ()
         if odd is None:
             return None
         return Found(Ending.FOUND, self.amount(low), self.amount(high), at_low, broken, at_high, odd)
@@ -95,7 +96,10 @@ class _Search:
         return Amount(value, self.start.dimension)
 
     def at(self, value: float) -> Sample | None:
-        return self.asking.sample({**self.settings, self.limit.parameter: written(value, self.start.dimension)})
+        settings = {**self.settings, self.limit.parameter: written(value, self.start.dimension)}
+        if self.draw is not None:
+            return self.asking.one(settings, self.draw, draws=True)
+        return self.asking.sample(settings, draws=False)
 
     def broken(self, sample: Sample) -> tuple[Condition, ...]:
         means = sample.means()

@@ -22,9 +22,12 @@ def sentences(answer: Answer) -> tuple[str, ...]:
 def number_text(number: Number, metric: str, answer: Answer) -> str:
     """With its unit, and its interval where there is one."""
     if metric == LIMIT:
-        return limit_text(number.value, answer)
+        text = limit_text(number.value, answer)
+        if not answer.spec.draws or number.low == number.high:
+            return text  # what lies between low and high is the search's tolerance
+        return f"{text} ({limit_text(number.low, answer)} to {limit_text(number.high, answer)})"
     text = shown(number.value, metric)
-    if number.low == number.high or metric == LIMIT:
+    if number.low == number.high:
         return text
     return f"{text} ({_bare(number.low, metric)} to {_bare(number.high, metric)})"
 
@@ -90,13 +93,19 @@ def _ends_of(rows: Sequence[Row], metric: str, answer: Answer) -> str:
 def _what_limits(rows: Sequence[Row]) -> Iterator[str]:
     limits = first_limits(rows)
     if limits:
+        total = sum(limits.values())
         if len(limits) == 1:
-            where = "everywhere" if len(rows) > 1 else ""
-            yield f"What limits{' ' + where if where else ''}: {next(iter(limits))}."
+            where = (
+                ""
+                if len(rows) == 1
+                else " everywhere"
+                if total == len(rows)
+                else f", in {total} of {len(rows)} variants"
+            )
+            yield f"What limits{where}: {next(iter(limits))}."
         else:
-            total = sum(limits.values())
             listed = "; ".join(f"{name} in {count}" for name, count in limits.most_common(MOST_NAMED))
-            yield f"What limits, of {total} variants: {listed}."
+            yield f"What limits, in {total} of {len(rows)} variants: {listed}."
 
 
 def _limits(answer: Answer, rows: Sequence[Row]) -> Iterator[str]:
@@ -128,7 +137,7 @@ def limit_sentence(row: Row, answer: Answer) -> str:
         case Ending.BEYOND:
             return f"{who}{conditions} holds up to {name} {limit.end} and maybe beyond, where the search ended."
         case _:
-            at = limit_text(row.numbers[LIMIT].value, answer)
+            at = number_text(row.numbers[LIMIT], LIMIT, answer)
             broken = ", ".join(map(str, found.broken))
             cause = row.texts.get("limit", "")
             return f"{who}{name} can go up to {at}; above, {broken} no longer holds{f' ({cause})' if cause else ''}."
