@@ -11,10 +11,11 @@ from tests.performance_programs import path, program
 from ytwin.core.errors import InvalidInput
 from ytwin.datapath.offload_types import Outcome
 from ytwin.datapath.passes import Entry
-from ytwin.datapath.program import Direction, Op, Operation, Pass, Phase, Program, Visit
+from ytwin.datapath.program import Direction, Examined, Op, Operation, Pass, Phase, Program, Visit
 from ytwin.hardware import HardwareProfile, Kind, shipped, with_values
+from ytwin.logical.southbound import LogicalFlow
 from ytwin.performance import Metric, bare_programs, path_cost, predict, proxied
-from ytwin.performance.cost import crowding
+from ytwin.performance.cost import crowding, own_flow
 from ytwin.performance.tables import software_notes, table_state
 from ytwin.performance.types import PathCost, Share
 from ytwin.sim.distributions import Constant, Exponential
@@ -127,6 +128,28 @@ def test_first_packet() -> None:
     assert works(cost)[Share.INSERTION] == 2 * 10_000
     assert Share.INSERTION not in works(cost, "node2")
     assert cost.latency_ps == pytest.approx((20 + 2.35 + 2.15 + 30 + 20 + 8) * US)
+
+
+def test_warm_datapath_misses_flows_of_the_connection_only() -> None:
+    """As northd's flows have it: the pass that chooses a backend looks at the client's port, others do not."""
+    flow = LogicalFlow((), "ingress", 0, "", 0, "", "")
+
+    def examining(one: Pass, *fields: tuple[str, bool]) -> Pass:
+        return replace(one, examined=tuple(Examined(field, masked, "", "", flow) for field, masked in fields))
+
+    cold = program(Phase.FIRST, Direction.FORWARD)
+    near, far = cold.visits
+    seen = [examining(p, ("ip4.dst", False), ("tcp.dst", False), ("tcp.src", True)) for p in near.passes]
+    seen[1] = examining(near.passes[1], ("tcp.src", False))
+    shared = tuple(examining(p, ("eth.dst", False)) for p in far.passes)
+    known = replace(cold, visits=(replace(near, passes=tuple(seen)), replace(far, passes=shared)))
+    assert works(path_cost(known, CARDS, NONE, 60))[Share.UPCALL] == 3 * 10_000
+    warm = path_cost(known, CARDS, NONE, 60, warm=True)
+    assert works(warm)[Share.UPCALL] == 10_000
+    assert Share.UPCALL not in works(warm, "node2")
+    back = examining(near.passes[0], ("tcp.src", False))
+    assert own_flow(back, Direction.FORWARD)
+    assert not own_flow(back, Direction.REPLY)
 
 
 def test_hash_costs() -> None:

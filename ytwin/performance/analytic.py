@@ -27,7 +27,7 @@ from scipy.optimize import brentq
 from ytwin.core.units import PS_PER_S
 from ytwin.datapath.program import Direction, Op, Phase
 from ytwin.performance.choice import Case
-from ytwin.performance.cost import SMALLEST_FRAME_BYTES, blend
+from ytwin.performance.cost import SMALLEST_FRAME_BYTES, blend, own_flow
 from ytwin.performance.cpu import busy_cores, instructions
 from ytwin.performance.tables import TableState, software_notes, table_state
 from ytwin.performance.types import Demand, Metric, PathCost, Share
@@ -227,14 +227,16 @@ class _Loaded:
         return tuple(found)
 
     def _flows(self) -> dict[str, float]:
-        """Chassis with OVS -> datapath flows that one new connection puts in, as far as the programs say."""
+        """Chassis with OVS -> datapath flows that each new connection puts in for itself."""
         found: dict[str, float] = {}
         for direction in Direction:
             programs = self.case.programs.get((Phase.FIRST, direction), ())
             for program in programs:
                 for visit in program.visits:
-                    if visit.count(Op.CT) or visit.count(Op.INSTALL):
-                        found[visit.chassis] = found.get(visit.chassis, 0.0) + visit.count(Op.INSTALL) / len(programs)
+                    if visit.count(Op.LOOKUP):
+                        own = [p for p in visit.passes if own_flow(p, direction)]
+                        flows = sum(o.op is Op.INSTALL for p in own for o in p.operations)
+                        found[visit.chassis] = found.get(visit.chassis, 0.0) + flows / len(programs)
         return found
 
 

@@ -119,7 +119,7 @@ class Case:
         software: bool = False,
     ) -> PathCost:
         """Of the mean packet over the paths (one that stands there several times has so many shares); `software`: as if
-        nothing were offloaded."""
+        nothing were offloaded. Shared datapath flows are there: predictions are of what goes on for long."""
         programs = self.of(phase, direction)
         counts = Counter(map(id, programs))
         parts = []
@@ -140,6 +140,7 @@ class Case:
                 services=self.services,
                 entries=entries,
                 installs=installs,
+                warm=True,
             )
             parts.append((counts[id(program)] / len(programs), cost))
         return parts[0][1] if len(parts) == 1 else blend(parts)

@@ -32,7 +32,7 @@ from frozendict import frozendict
 from ytwin.core.errors import InvalidInput, Location, Problem
 from ytwin.core.units import PS_PER_S
 from ytwin.datapath.passes import Entry
-from ytwin.datapath.program import Direction, Op, Phase, Program, Visit
+from ytwin.datapath.program import Direction, Op, Pass, Phase, Program, Visit
 from ytwin.hardware.model import ESwitch, HardwareProfile
 from ytwin.performance.bare import OUTSIDE, PROXY, on_wire_in, on_wire_out
 from ytwin.performance.cpu import request_work_ps
@@ -60,6 +60,7 @@ def path_cost(
     entries: Mapping[str, float] = frozendict(),
     installs: Collection[str] = (),
     together: float = math.inf,
+    warm: bool = False,
 ) -> PathCost:
     """One packet of `frame_bytes` (Ethernet header included, check sequence and tunnel header not).
 
@@ -68,7 +69,8 @@ def path_cost(
     than for small packets. `flows`: of so few flows each uses one port and one core; None: enough of them for all.
     `services`: that kube-proxy has. `entries`: chassis -> entries in its card's tables. `installs`: chassis whose cards
     get this connection's rules because of this packet. `together`: packets that a sleeping datapath's thread finds when
-    it wakes up, which share that work (as latency each packet has it whole); endless: it never sleeps. InvalidInput: a
+    it wakes up, which share that work (as latency each packet has it whole); endless: it never sleeps. `warm`: other
+    connections of the path have been there, so that only flows of this one are missing (`own_flow`). InvalidInput: a
     chassis without profile, or offload on one without card.
     """
     bill = _Bill(flows)
@@ -86,7 +88,7 @@ def path_cost(
             if card.service_proxy is not None:
                 _proxy(program, visit, card, services, bill)
             else:
-                _slow_path(visit, card, together, bill)
+                _slow_path(program, visit, card, together, warm, bill)
         if card.eswitch is not None and visit.chassis in installs:
             rules = card.eswitch.rules_per_connection.value
             time_ps = rules * PS_PER_S / card.eswitch.insertion_rate.value
@@ -126,6 +128,18 @@ def blend(parts: Iterable[tuple[float | Mapping[str, float], PathCost]]) -> Path
             if of(chassis):
                 bill.passes[chassis] = bill.passes.get(chassis, 0.0) + of(chassis) * passes
     return bill.total(frozendict(used))
+
+
+def own_flow(one: Pass, direction: Direction) -> bool:
+    """Whether the datapath flow of a pass is of one connection only: it matches the client's port, so no other
+    connection's will do.
+
+    That is so where a flow that was compared with the packet looks at it, as the choice of a backend by hash does. A pass of
+    which nothing is known is taken for one.
+    """
+    port = "src" if direction is Direction.FORWARD else "dst"
+    own = {f"{protocol}.{port}" for protocol in ("tcp", "udp", "sctp")}
+    return not one.examined or any(e.field in own and not e.masked for e in one.examined)
 
 
 def crowding(eswitch: ESwitch, entries: float) -> float:
@@ -283,7 +297,7 @@ def _many(count: int, one: str, more: str) -> str:
     return f"{count} {one if count == 1 else more}"
 
 
-def _slow_path(visit: Visit, card: HardwareProfile, together: float, bill: _Bill) -> None:
+def _slow_path(program: Program, visit: Visit, card: HardwareProfile, together: float, warm: bool, bill: _Bill) -> None:
     slow, chassis = card.slow_path, visit.chassis
     lookups = visit.count(Op.CT)
     tunnels = visit.count(Op.TUNNEL_PUSH) + visit.count(Op.TUNNEL_POP)
@@ -316,7 +330,8 @@ def _slow_path(visit: Visit, card: HardwareProfile, together: float, bill: _Bill
         bill.on_slow_path(Share.SLOW_PATH, chassis, card, slow.wakeup_time.value / together, why, number)
         bill.wait(f"wake-up of the switch of {chassis}", chassis, slow.wakeup_time.value, number)
     _handovers(visit, card, bill)
-    upcalls, flows = visit.count(Op.UPCALL), visit.count(Op.INSTALL)
+    missing = [p for p in visit.passes if not warm or own_flow(p, program.direction)]
+    upcalls, flows = (sum(o.op is op for p in missing for o in p.operations) for op in (Op.UPCALL, Op.INSTALL))
     time_ps = upcalls * slow.upcall_time.value + flows * slow.install_time.value
     numbers = ["slow_path.upcall_time"] * bool(upcalls) + ["slow_path.install_time"] * bool(flows)
     why = f"{_many(upcalls, 'upcall', 'upcalls')}, {_many(flows, 'flow', 'flows')} put in"
