@@ -103,7 +103,7 @@ def reproduce(
     from ytwin import article  # noqa: PLC0415 - formulas and fits take a second to import, which other answers need not wait for
     from ytwin.hardware import shipped  # noqa: PLC0415
 
-    snapshot, tables = read(article.testbed_files()), article.article_tables()
+    snapshot, tables = read(article.topology_files()), article.article_tables()
     clients, profiles = article.clients_of(tables), shipped()
     twins = {mode: build(article.in_mode(snapshot, mode)) for mode in article.Mode}
     benches = {m: article.bench(t.snapshot, t.nodes, t.world, profiles, clients) for m, t in twins.items()}

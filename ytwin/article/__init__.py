@@ -4,7 +4,7 @@
 sure that is; a `bench` is the testbed in one mode, built and traced. `render` and `page` print it.
 """
 
-from ytwin.article.bench import bench, clients_of, in_mode, testbed_files
+from ytwin.article.bench import bench, clients_of, in_mode, topology_files
 from ytwin.article.reproduce import Reproduction, reproduce
 from ytwin.article.tables import Mode, Role, article_tables
 
@@ -17,5 +17,5 @@ __all__ = [
     "clients_of",
     "in_mode",
     "reproduce",
-    "testbed_files",
+    "topology_files",
 ]

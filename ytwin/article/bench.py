@@ -33,7 +33,7 @@ Profiles = Mapping[str, HardwareProfile]
 """By name."""
 
 
-def testbed_files() -> Mapping[str, str]:
+def topology_files() -> Mapping[str, str]:
     """The testbed, as `resources.codec.decode` takes it."""
     return {"testbed.yaml": shipped_text("testbed.yaml")}
 

@@ -274,8 +274,8 @@ def _cycles(r: Reproduction) -> list[Block]:
 def _claims(r: Reproduction) -> Table:
     part = render.claims(r)
     looks = {ClaimVerdict.HOLDS: Style.GOOD, ClaimVerdict.GENEROUS: Style.WARN, ClaimVerdict.NOT: Style.BAD}
-    styles = {(i, 4): looks[c.verdict] for i, c in enumerate(r.claims)}
-    styles |= {(i, 6): looks[c.twin_verdict] for i, c in enumerate(r.claims)}
+    styles = {(i, 1): looks[c.verdict] for i, c in enumerate(r.claims)}
+    styles |= {(i, 5): looks[c.twin_verdict] for i, c in enumerate(r.claims)}
     return Table(part.header, part.rows, styles, part.numeric, part.title)
 
 

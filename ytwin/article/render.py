@@ -219,17 +219,15 @@ def claims(r: Reproduction) -> Listing:
     """The article's sentences."""
     rows = []
     for c in r.claims:
-        said = f"about {c.said.about}" if c.said.about else f"more than {c.said.more_than}"
-        times = "times" in said
+        times = "times" in (c.said.about or c.said.more_than)
         value, low, high, twin = (
             f"{v:.3f} times" if times else percent(v, False) for v in (c.article, c.low, c.high, c.twin)
         )
         sentence = f"{c.said.text} ({c.said.row})"
-        verdicts = (c.verdict.value, c.twin_verdict.value)
-        rows.append((sentence, said, value, f"{low} to {high}", verdicts[0], twin, verdicts[1], c.said.section))
-    header = ("claim", "claimed", "article's cells", "within noise", "verdict", "twin's cells", "verdict", "section")
+        rows.append((sentence, c.verdict.value, value, f"{low} to {high}", twin, c.twin_verdict.value, c.said.section))
+    header = ("claim", "verdict", "article's cells", "within noise", "twin's cells", "on these", "section")
     bad = frozenset(i for i, c in enumerate(r.claims) if c.verdict is ClaimVerdict.NOT)
-    return Listing("The article's claims and what follows from its tables", header, rows, bad, frozenset({2, 3, 5}))
+    return Listing("The article's claims and what follows from its tables", header, rows, bad, frozenset({2, 3, 4}))
 
 
 def _fact(value: float, unit: str) -> str:

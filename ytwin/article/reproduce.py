@@ -153,7 +153,7 @@ def reproduce(
             progress(index, len(tables.cells))
         said = formula(benches, done.profiles, cell, origins=True)
         measured = simulate and cell.metric in SIMULATED
-        engine = _simulated(benches, done.profiles, cell, tables, seed) if measured else None
+        engine = simulated(benches, done.profiles, cell, tables, seed) if measured else None
         results.append(CellResult(cell, said[cell.metric].value, *bounds[cell.name], said, engine))
     values = {r.cell.name: r.value for r in results}
     claims, facts = judge_claims({n: c.value for n, c in tables.cells.items()}, values, tables.noise)
@@ -172,7 +172,8 @@ def reproduce(
     )
 
 
-def _simulated(benches: Benches, profiles: Profiles, cell: Cell, tables: Tables, seed: int) -> Value:
+def simulated(benches: Benches, profiles: Profiles, cell: Cell, tables: Tables, seed: int) -> Value:
+    """What the fast engine says of a cell: mean over its replications, and 95 % interval."""
     bench = benches[cell.mode]
     said = predict(
         bench.programs[cell.client],
