@@ -29,6 +29,7 @@ METADATA = "metadata"
 """The slot of the logical datapath, behind all others."""
 POSITION = {slot: number for number, slot in enumerate((*FIELD_SLOTS, METADATA))}
 WIDTHS = {slot: s.width // len(s.slots) for s in SYMBOLS.values() for slot in s.slots}
+CONNTRACK = frozenset({"ct_state", "ct_mark", "ct_label"})
 _L2 = frozenset({"eth_src", "eth_dst", "eth_type", "vlan_tci"})
 _L3 = frozenset(
     {"ip_proto", "ip_dscp", "ip_ecn", "ip_ttl", "ip_frag", "ip4_src", "ip4_dst", "ip6_src", "ip6_dst", "ip6_label"}
@@ -105,6 +106,7 @@ class _Subtable:
     def __init__(self, mask: tuple[tuple[str, int], ...], flow: LogicalFlow) -> None:
         self.flow = flow
         """The first of highest priority."""
+        self.datapaths: set[DatapathId] = set()
         self.loose = False
         """Whether some flow's values are not known."""
         stages = sorted({stage_of(slot) for slot, _ in mask})
@@ -133,8 +135,8 @@ class _Subtable:
         """Whether some flow agrees with the packet in this stage and those before."""
         if self.loose:
             return True
-        key = tuple(values[at] if bits == WHOLE else values[at] & bits for at, bits in self._readers[number])
-        return key in self._found[number]
+        key = [values[at] if bits == WHOLE else values[at] & bits for at, bits in self._readers[number]]
+        return tuple(key) in self._found[number]
 
 
 class Classifier:
@@ -150,10 +152,12 @@ class Classifier:
                 subtable = subtables.get(mask)
                 if subtable is None:
                     subtable = subtables[mask] = _Subtable(mask, flow)
+                subtable.datapaths.update(datapaths)
                 for datapath in datapaths:
                     subtable.add({METADATA: (WHOLE, datapath), **conjunction})
                 self._remember_prefixes(conjunction)
         self._subtables = sorted(subtables.values(), key=lambda s: -s.flow.priority)
+        self._orders: dict[DatapathId, list[_Subtable | Looked]] = {}
 
     def _remember_prefixes(self, conjunction: Conjunction) -> None:
         for slot, (bits, value) in conjunction.items():
@@ -164,14 +168,31 @@ class Classifier:
         """What is looked at until a match of this priority is found; `values` by POSITION."""
         tries: dict[str, tuple[frozenset[int], int]] = {}
         wild: dict[str, int] = defaultdict(int)
-        for subtable in self._subtables:
-            if subtable.flow.priority < priority:
+        for each in self._order(values[-1]):
+            if each.flow.priority < priority:
                 break
-            for slot, bits in self._visit(subtable, values, tries, wild):
+            found = ((each.slot, each.mask),) if isinstance(each, Looked) else self._visit(each, values, tries, wild)
+            for slot, bits in found:
                 new = bits & ~wild[slot]
                 if new:
                     wild[slot] |= new
-                    yield Looked(slot, bits, subtable.flow)
+                    yield Looked(slot, bits, each.flow)
+
+    def _order(self, datapath: DatapathId) -> list[_Subtable | Looked]:
+        """The subtables that have flows of a datapath, and what the others say of conntrack: they end with their first stage."""
+        if datapath not in self._orders:
+            order: list[_Subtable | Looked] = []
+            told: set[tuple[str, int]] = set()
+            for subtable in self._subtables:
+                if datapath in subtable.datapaths:
+                    order.append(subtable)
+                    continue
+                for slot, bits in subtable.stages[0]:
+                    if (slot in CONNTRACK or slot == METADATA) and (slot, bits) not in told:
+                        told.add((slot, bits))
+                        order.append(Looked(slot, _bits(slot, bits), subtable.flow))
+            self._orders[datapath] = order
+        return self._orders[datapath]
 
     def _visit(
         self,

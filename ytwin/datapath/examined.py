@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 
-from ytwin.datapath.classifier import POSITION, WIDTHS, Classifier, Conjunction, Looked, conjunctions
+from ytwin.datapath.classifier import CONNTRACK, POSITION, WIDTHS, Classifier, Conjunction, Looked, conjunctions
 from ytwin.datapath.program import Examined
 from ytwin.logical import actions as act
 from ytwin.logical.compile import WHOLE
@@ -32,7 +32,6 @@ from ytwin.trace.fabric import Fabric
 from ytwin.trace.tables import Program
 from ytwin.trace.types import Hop, Packet, World
 
-_CONNTRACK = frozenset({"ct_state", "ct_mark", "ct_label"})
 _HEADERS = {
     slot: symbol.name
     for symbol in SYMBOLS.values()
@@ -257,14 +256,14 @@ class Mask:
         self._add(slot, mask, hop.flow, hop.stage, hop.datapath.name)
 
     def _add(self, slot: str, mask: int, flow: LogicalFlow, stage: str, datapath: str) -> None:
-        if slot not in _CONNTRACK and slot not in _HEADERS and slot != DP_HASH:
+        if slot not in CONNTRACK and slot not in _HEADERS and slot != DP_HASH:
             return
         full = (1 << WIDTHS.get(slot, 32)) - 1
         new = (full if mask == WHOLE else mask) & ~self._bits[slot]
         if not new:
             return
         self._bits[slot] |= new
-        if slot in _CONNTRACK:
+        if slot in CONNTRACK:
             for bit in range(new.bit_length()):
                 if new >> bit & 1:
                     self._asked.setdefault((slot, bit), (flow, stage, datapath))
@@ -277,7 +276,7 @@ class Mask:
         told: set[str] = set()
         for (slot, bit), (flow, stage, datapath) in self._asked.items():
             masked = self._bits[slot] != (1 << WIDTHS.get(slot, 32)) - 1
-            name = _name(slot, bit, packet) if masked or slot not in _CONNTRACK else slot
+            name = _name(slot, bit, packet) if masked or slot not in CONNTRACK else slot
             if name and name not in told:
                 told.add(name)
                 yield Examined(name, masked, stage, datapath, flow)
@@ -303,7 +302,7 @@ def _ends(packet: Packet, end: str) -> tuple[str]:
 
 def _name(slot: str, bit: int, packet: Packet) -> str:
     """ "" for fields that the packet does not have."""
-    if slot in _CONNTRACK:
+    if slot in CONNTRACK:
         return _bit_name(slot, bit)
     if slot in (_IPV4 if ":" in packet.ip_dst else _IPV6):
         return ""
