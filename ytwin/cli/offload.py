@@ -37,7 +37,7 @@ class FailOn(StrEnum):
 
 COSTS = ("lost mpps", "added us", "first +us", "cores")
 COSTS_MEAN = (
-    "Costs are of a path, both directions, against cards that take over every packet (0 where no node has one): packets of 64 B a "
+    "Costs are of a path, both directions, against cards that take over every packet (0 where there is none): packets of 64 B a "
     "second, one way latency of established and of first packets, and cores (of hosts and cards) at the rate software carries."
 )
 
