@@ -127,7 +127,9 @@ class Case:
             outcomes = self.outcomes.get(path_key(program), {})
             done = {} if software else {c: by_card(o, phase) for c, o in outcomes.items()}
             installs: Collection[str] = ()
-            if phase is Phase.FIRST and not software:
+            if (
+                phase is Phase.FIRST and direction is Direction.FORWARD and not software
+            ):  # rules go in once per connection
                 installs = [c for c, o in outcomes.items() if o is not Outcome.SOFTWARE]
             cost = path_cost(
                 program,

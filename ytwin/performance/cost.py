@@ -43,6 +43,8 @@ WIRE_OVERHEAD_BYTES: Final = 24
 """Preamble 8, check sequence 4, gap 12 (IEEE 802.3)."""
 HEADER_BYTES: Final = 14 + IPV4_TCP_BYTES
 """Of a frame that carries a TCP segment."""
+SEPARATOR: Final = "; "
+"""Between the reasons for one resource's work."""
 SMALLEST_FRAME_BYTES: Final = 60
 """Without check sequence."""
 
@@ -177,7 +179,7 @@ class _Bill:
         entry.servers = max(1, int(servers))
         if self.flows is not None and share in (Share.PORTS, Share.SLOW_PATH):
             entry.servers = min(entry.servers, self.flows)
-        entry.whys[why] = None
+        entry.whys.update(dict.fromkeys(why.split(SEPARATOR)))
         entry.numbers.update(dict.fromkeys(numbers))
 
     def cores(self, chassis: str, card: HardwareProfile, time_ps: float, why: str, *numbers: str) -> None:
@@ -202,7 +204,7 @@ class _Bill:
 
     def total(self, offloaded: frozendict[str, bool]) -> PathCost:
         demands = tuple(
-            Demand(share, chassis, w.time_ps, w.servers, "; ".join(w.whys), tuple(w.numbers))
+            Demand(share, chassis, w.time_ps, w.servers, SEPARATOR.join(w.whys), tuple(w.numbers))
             for (share, chassis), w in self.works.items()
         )
         latency = tuple(

@@ -28,6 +28,8 @@ TABLES: Final = (
 )
 
 
+LEAST_RATIO: Final = 1e-6
+"""Of a value that falls to 0 while a number moves."""
 QUEUED: Final = {Share.ESWITCH: "eswitch", Share.SLOW_PATH: "slow_path"}
 """Resources whose queue has a known length."""
 
@@ -54,11 +56,11 @@ def predict(
 
     Each value has low and high: every profile number that it rests on is moved to the ends of its interval, one at a time (a
     profile's number moves on all chassis that have the profile), and the changes are combined as the root of the sum of their
-    squares, those upwards and those downwards on their own. So they are of independent errors. Without `intervals` they
-    are the value itself, and nothing is said of what it rests on: quicker, for calls by the thousand. With an engine,
-    what it measures has the interval of the mean over replications instead; `seed` replays it. `duration_ps`: how long
-    to measure, None: long enough; `memory_bytes`: what a run may take. InvalidInput: programs, verdicts or profiles that
-    do not belong together.
+    squares, those upwards and those downwards on their own, by logarithms (a value of 0: as differences). So they are of
+    independent errors. Without `intervals` they are the value itself, and nothing is said of what it rests on: quicker,
+    for calls by the thousand. With an engine, what it measures has the interval of the mean over replications instead;
+    `seed` replays it. `duration_ps`: how long to measure, None: long enough; `memory_bytes`: what a run may take.
+    InvalidInput: programs, verdicts or profiles that do not belong together.
     """
     if engine not in get_args(Engine):
         hint = f"use one of {', '.join(get_args(Engine))}"
@@ -143,7 +145,16 @@ def _intervals(case: Case, load: Load, found: Answer, used: set[tuple[str, str]]
                 cards = {c: other if card.name == name else card for c, card in case.cards.items()}
                 moved.append(answer(case.on(cards), load).values)
         for metric, value in found.values.items():
-            changes = [values[metric] - value for values in moved]
+            changes = [_change(values[metric], value) for values in moved]
             down[metric] += min(0.0, *changes, 0.0) ** 2
             up[metric] += max(0.0, *changes, 0.0) ** 2
-    return {m: (max(0.0, v - math.sqrt(down[m])), v + math.sqrt(up[m])) for m, v in found.values.items()}
+    return {m: (_changed(v, -math.sqrt(down[m])), _changed(v, math.sqrt(up[m]))) for m, v in found.values.items()}
+
+
+def _change(to: float, value: float) -> float:
+    """Numbers are uncertain by factors, so changes are ratios; a value of 0 has none."""
+    return math.log(max(to, LEAST_RATIO * value) / value) if value > 0 else to
+
+
+def _changed(value: float, change: float) -> float:
+    return value * math.exp(change) if value > 0 else max(0.0, change)
