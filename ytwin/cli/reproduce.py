@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Annotated
 
 import typer
@@ -38,7 +39,7 @@ def reproduce(
     output.decided(code)
     if html:
         options = (" --no-leave-one-out" * (not leave_one_out)) + (" --no-simulate" * (not simulate))
-        write_text(html, report_page(found, f"ytwin reproduce --html {html}{options} --seed {seed}").html())
+        write_text(html, report_page(found, f"ytwin reproduce --html {shlex.quote(html)}{options} --seed {seed}").html())
     if json:
         output.print_json(to_json(found))
         return code
