@@ -46,3 +46,30 @@ def test_check_fails_before_anything_is_deployed(capsys: pytest.CaptureFixture[s
         "YusurService/default/web"
     }
     assert {c["client"] for c in report["cells"] if not c["holds"]} == {"Pod/default/near", "Pod/default/far"}
+
+
+def test_trace_tells_the_programs_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    article = str(Path(FOLDER).parents[1] / "article")
+    code, out = run(capsys, "trace", article, "--from", "client", "--to", "ysvc1", "--json")
+    assert code == 0
+    told = json.loads(out)["programs"]
+    assert {(p["phase"], p["direction"]) for p in told} == {
+        (phase, direction)
+        for phase in ("first packet", "established", "close", "idle time-out")
+        for direction in ("forward", "reply")
+    }
+    first = next(p for p in told if p["backend"].endswith("svc1-ep2"))
+    near, far = first["visits"]
+    assert (near["entry"], near["entry_kind"], near["exit"], far["entry"], far["exit_kind"]) == (
+        "port",
+        "Pod",
+        "tunnel",
+        "tunnel",
+        "Pod",
+    )
+    assert [len(v["passes"]) for v in first["visits"]] == [3, 2]
+    chosen = next(o for p in near["passes"] for o in p["operations"] if o["detail"].startswith("ct(commit,nat(dst))"))
+    assert chosen["flow"]["source"] == "Load_Balancer/default/ysvc1/tcp"
+    assert chosen["ct_state"] == "new"
+    fields = {e["field"] for p in near["passes"] for e in p["examined"]}
+    assert {"ct.new", "ct.est", "ct_mark.natted", "ip4.dst", "tcp.dst"} <= fields

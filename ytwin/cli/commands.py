@@ -17,7 +17,7 @@ from ytwin.cli.files import read_files, read_southbound_source, write_text
 from ytwin.cli.kinds import KINDS, kind_of, table_of
 from ytwin.controllers import remember
 from ytwin.core.errors import YtwinError
-from ytwin.datapath import limited, limits_of, passes_to_json, render_passes
+from ytwin.datapath import limited, limits_of, passes_to_json, programs, programs_to_json, render_passes
 from ytwin.generate import generate as generate_objects
 from ytwin.logical.southbound import LogicalFlow
 from ytwin.northbound.jsonform import to_json as northbound_to_json
@@ -232,7 +232,13 @@ def trace(
     if picture:
         write_text(picture, draw_picture(conversation))
     if json:
-        output.print_json({**conversation_to_json(conversation), "datapath": passes_to_json(traced, limits)})
+        output.print_json(
+            {
+                **conversation_to_json(conversation),
+                "datapath": passes_to_json(traced, limits),
+                "programs": programs_to_json(programs(conversation, twin.world)),
+            }
+        )
     else:
         output.print_text(f"{render_conversation(conversation)}\n\n{render_passes(traced, limits)}")
     return 0 if conversation.verdict is Verdict.DELIVERED else 1

@@ -14,7 +14,7 @@ from ytwin.datapath.limits import LIMITS, Limit, limits_of
 from ytwin.datapath.offload import judge_offload
 from ytwin.datapath.passes import Entry, Stay, stays
 from ytwin.datapath.programs import programs
-from ytwin.datapath.render import passes_to_json, render_passes
+from ytwin.datapath.render import passes_to_json, programs_to_json, render_passes
 
 __all__ = [
     "LIMITS",
@@ -29,6 +29,7 @@ __all__ = [
     "overruns",
     "passes_to_json",
     "programs",
+    "programs_to_json",
     "render_passes",
     "stays",
 ]

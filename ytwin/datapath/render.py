@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ytwin.datapath.judge import FIRST, REPLY, SECOND
 from ytwin.datapath.limits import Limit
 from ytwin.datapath.passes import Entry, Stay, stays
+from ytwin.datapath.program import Examined, Operation, Program, Visit
+from ytwin.logical.southbound import LogicalFlow
 from ytwin.trace.types import Conversation, Path, Walk
 
 Json = dict[str, Any]
@@ -74,3 +76,68 @@ def _stay_json(stay: Stay, limit: Limit | None) -> Json:
             for r in stay.recirculations
         ],
     }
+
+
+def programs_to_json(programs: Iterable[Program]) -> list[Json]:
+    """`[{client, backend, address, destination, protocol, phase, direction, delivered, visits: [visit]}]`.
+
+    visit: {chassis, entry, exit, entry_kind, exit_kind, passes: [{operations: [operation], examined: [field]}]}; operation: {op,
+    detail, stage, datapath, ct_state, flow: flow|null}; field: {field, masked, stage, datapath, flow}; flow: {priority, match,
+    source}. Fields are only ever added.
+    """
+    return [
+        {
+            "client": program.client,
+            "backend": program.backend,
+            "address": program.address,
+            "destination": program.destination,
+            "protocol": program.protocol,
+            "phase": program.phase.value,
+            "direction": program.direction.value,
+            "delivered": program.delivered,
+            "visits": [_visit_json(visit) for visit in program.visits],
+        }
+        for program in programs
+    ]
+
+
+def _visit_json(visit: Visit) -> Json:
+    return {
+        "chassis": visit.chassis,
+        "entry": visit.entry.value,
+        "exit": visit.exit,
+        "entry_kind": visit.entry_kind,
+        "exit_kind": visit.exit_kind,
+        "passes": [
+            {
+                "operations": [_operation_json(o) for o in each.operations],
+                "examined": [_examined_json(e) for e in each.examined],
+            }
+            for each in visit.passes
+        ],
+    }
+
+
+def _operation_json(operation: Operation) -> Json:
+    return {
+        "op": operation.op.value,
+        "detail": operation.detail,
+        "stage": operation.stage,
+        "datapath": operation.datapath,
+        "ct_state": operation.ct_state,
+        "flow": _flow_json(operation.flow),
+    }
+
+
+def _examined_json(examined: Examined) -> Json:
+    return {
+        "field": examined.field,
+        "masked": examined.masked,
+        "stage": examined.stage,
+        "datapath": examined.datapath,
+        "flow": _flow_json(examined.flow),
+    }
+
+
+def _flow_json(flow: LogicalFlow | None) -> Json | None:
+    return None if flow is None else {"priority": flow.priority, "match": flow.match, "source": flow.source}
