@@ -39,7 +39,8 @@ def reproduce(
     output.decided(code)
     if html:
         options = (" --no-leave-one-out" * (not leave_one_out)) + (" --no-simulate" * (not simulate))
-        write_text(html, report_page(found, f"ytwin reproduce --html {shlex.quote(html)}{options} --seed {seed}").html())
+        command = f"ytwin reproduce --html {shlex.quote(html)}{options} --seed {seed}"
+        write_text(html, report_page(found, command).html())
     if json:
         output.print_json(to_json(found))
         return code
