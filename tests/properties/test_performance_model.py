@@ -19,6 +19,10 @@ from ytwin.performance.analytic import Load
 from ytwin.sim.distributions import Constant, Exponential
 from ytwin.sim.workloads import BulkTcp, ConnectRequestResponse, OpenRequests, PacketRate, RequestResponse
 
+Drawn = tuple[dict[str, float], dict[str, int]]
+Shape = tuple[tuple[int, int], tuple[int, int]]
+"""Passes, and conntrack look-ups, at the client's and the backend's chassis."""
+
 NAME = "yusur-dpu-2x100g"
 TIMES = tuple(f"slow_path.{t}_time" for t in ("packet", "pass", "conntrack", "tunnel", "upcall", "install"))
 TIMES += (
@@ -110,7 +114,9 @@ def settled(load: Load) -> bool:
 
 @settings(max_examples=100, deadline=None)
 @given(profiles, loads, outcomes, shapes, st.sampled_from([*TIMES, *RATES, *CORES]), st.integers(2, 9))
-def test_faster_hardware_never_gives_less(drawn, load, outcome, shape, number, factor) -> None:
+def test_faster_hardware_never_gives_less(
+    drawn: Drawn, load: Load, outcome: Outcome, shape: Shape, number: str, factor: float
+) -> None:
     card = card_of(drawn)
     assume(settled(load))
     better = scaled(card, {number: 1 / factor if number in TIMES else factor})
@@ -120,7 +126,9 @@ def test_faster_hardware_never_gives_less(drawn, load, outcome, shape, number, f
 
 @settings(max_examples=100, deadline=None)
 @given(profiles, loads, shapes, outcomes, st.sampled_from([(1, 0), (0, 1)]))
-def test_more_passes_never_help(drawn, load, shape, outcome, more) -> None:
+def test_more_passes_never_help(
+    drawn: Drawn, load: Load, shape: Shape, outcome: Outcome, more: tuple[int, int]
+) -> None:
     card = card_of(drawn)
     assume(settled(load))
     (near, far), lookups = shape
@@ -135,7 +143,7 @@ def test_more_passes_never_help(drawn, load, shape, outcome, more) -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(profiles, loads, shapes)
-def test_offload_is_never_slower_with_equal_numbers(drawn, load, shape) -> None:
+def test_offload_is_never_slower_with_equal_numbers(drawn: Drawn, load: Load, shape: Shape) -> None:
     card = card_of(drawn)
     known = numbers(card)
     same = {
@@ -156,7 +164,7 @@ def test_offload_is_never_slower_with_equal_numbers(drawn, load, shape) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(profiles, loads, outcomes, shapes, st.floats(0.01, 100))
-def test_scaling_time_scales_all(drawn, load, outcome, shape, factor) -> None:
+def test_scaling_time_scales_all(drawn: Drawn, load: Load, outcome: Outcome, shape: Shape, factor: float) -> None:
     """All hardware so many times as slow: rates and latencies go with it, cores and ratios stay."""
     card = card_of(drawn)
     dimensions = {"time": factor, "rate": 1 / factor, "bit rate": 1 / factor, "frequency": 1 / factor}
@@ -176,7 +184,7 @@ def test_scaling_time_scales_all(drawn, load, outcome, shape, factor) -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(profiles, outcomes, shapes)
-def test_values_are_the_sums_of_their_parts(drawn, outcome, shape) -> None:
+def test_values_are_the_sums_of_their_parts(drawn: Drawn, outcome: Outcome, shape: Shape) -> None:
     card = card_of(drawn)
     found = asked(card, RequestResponse("one", 1), outcome, shape)
     assert found.reply is not None
@@ -191,7 +199,7 @@ def test_values_are_the_sums_of_their_parts(drawn, outcome, shape) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(profiles, shapes, st.floats(0, 1))
-def test_a_mix_lies_between_its_parts(drawn, shape, share) -> None:
+def test_a_mix_lies_between_its_parts(drawn: Drawn, shape: Shape, share: float) -> None:
     card = card_of(drawn)
     cards = {"node1": card, "node2": card}
     one = path("Pod", *shape)[2]
@@ -254,10 +262,10 @@ TOLD = {
 """Times the profile's values, where each number's cell tells it: elsewhere another resource is the limit there."""
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(st.fixed_dictionaries({number: st.floats(*span) for number, span in TOLD.items()}))
 @example(dict(zip(TOLD, [0.8, 0.86, 2.3, 0.12, 1.8, 2.5, 0.85], strict=True)))  # about the article's
-def test_fit_recovers_known_numbers(drawn) -> None:
+def test_fit_recovers_known_numbers(drawn: dict[str, float]) -> None:
     truth = scaled(base(), drawn)
     known = numbers(truth)
     found = fit(cells(truth, FREE, 0.0), {"card": base()}, [("card", number) for number in FREE])
@@ -267,9 +275,9 @@ def test_fit_recovers_known_numbers(drawn) -> None:
     assert all(abs(c.error) < 1e-6 for c in found.cells)
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(st.sampled_from([n for n in FREE if n != "host.latency"]), st.floats(0.7, 1.4))
-def test_what_no_cell_tells_stays_at_its_prior(missing, factor) -> None:
+def test_what_no_cell_tells_stays_at_its_prior(missing: str, factor: float) -> None:
     told = {"host.latency": FREE["host.latency"]}
     truth = scaled(base(), {"host.latency": factor})
     found = fit(cells(truth, told, 0.0), {"card": base()}, [("card", "host.latency"), ("card", missing)])
