@@ -102,7 +102,7 @@ def test_a_stream_copies_on_one_core():
 
 
 def test_an_open_window_holds_the_path_and_as_much_again_but_not_more_than_half_a_queue():
-    """6 us at 33 Mpps (two ports and four cores carry more than the host's 50): 50 Mpps * 6 us = 300; half of 7 places more."""
+    """The host's 50 Mpps (two ports and four cores carry more) times 6 us are 300; half of 7 places more, or as many again."""
     (source,) = network(BulkTcp("b", 1, window_segments=None)).sources
     assert isinstance(source, Closed)
     assert source.clients == math.ceil(5e7 * 6e-6 + 3.5)

@@ -239,7 +239,10 @@ def build(
         case BulkTcp():
             if stream_ps:
                 make.stations[STREAMS] = Station(STREAMS, load.streams)
-            sources = [_bulk(make, load, route, n, stream_ps) for route, n in _shared_out(parts, load.streams, turn)]
+            window = load.window_segments or _window(parts, load.streams, places)
+            sources = [
+                _bulk(make, load, route, n, stream_ps, window) for route, n in _shared_out(parts, load.streams, turn)
+            ]
         case PacketRate():
             rate = load.rate_per_s if math.isfinite(load.rate_per_s) else OVERDRIVE * limit_per_s
             if not math.isfinite(rate):
@@ -350,18 +353,26 @@ def _shared_out(parts: Sequence[tuple[Route, float]], count: int, turn: int) -> 
     return [(route, n) for (route, _), n in zip(parts, whole, strict=True) if n]
 
 
-def _bulk(make: _Builder, load: BulkTcp, route: Route, streams: int, stream_ps: float) -> Closed:
-    """Acknowledgements take their time and no work: one answers dozens of segments.
+def _window(parts: Sequence[tuple[Route, float]], streams: int, places: Mapping[str, int]) -> int:
+    """Segments under way per stream, where the load leaves it open; the same for all: streams that share a bottleneck are fair.
 
-    The window, where it is left open, is what the path holds and again as much, as autotuning ends up (Linux: twice the data
-    of a round trip), but not more than half of any queue. A lost segment is sent again after a round trip (RFC 6675).
+    Together they are what the paths hold and again as much, as autotuning ends up (Linux: twice the data of a round trip), but
+    not more than half of any queue.
     """
+    works: dict[str, float] = {}
+    for route, part in parts:
+        for d in route.forward.demands:
+            works[d.name] = works.get(d.name, 0.0) + part * d.service_ps / d.servers
+    trip_ps = sum(part * (r.forward.cost.latency_ps + r.reply.cost.latency_ps) for r, part in parts)
+    holds = trip_ps / max(works.values(), default=trip_ps)
+    spare = min((places[name] / 2 for name in works if name in places), default=holds)
+    return max(1, math.ceil((holds + min(holds, spare)) / streams))
+
+
+def _bulk(make: _Builder, load: BulkTcp, route: Route, streams: int, stream_ps: float, window: int) -> Closed:
+    """Acknowledgements take their time and no work: one answers dozens of segments. A lost segment is sent again after a round
+    trip (RFC 6675)."""
     trip_ps = route.forward.cost.latency_ps + route.reply.cost.latency_ps
-    window = load.window_segments
-    if window is None:
-        holds = route.forward.cost.packets_per_s * trip_ps / 1e12
-        spare = min((make.places[d.name] / 2 for d in route.forward.demands if d.name in make.places), default=holds)
-        window = max(1, math.ceil((holds + min(holds, spare)) / load.streams))  # other routes have the rest
     steps = [*make.way(route.forward, "forward"), Step(DELAY, Constant(route.reply.cost.latency_ps))]
     if stream_ps:
         steps.insert(0, Step(STREAMS, Constant(stream_ps)))
