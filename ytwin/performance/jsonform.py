@@ -8,7 +8,7 @@ from ytwin.performance.types import PathCost, Prediction
 
 
 def prediction_to_json(prediction: Prediction) -> dict[str, Any]:
-    """Values by metric (units stand in its name), limit, and both directions' latency and work."""
+    """Values by metric (units stand in its name), limit; latency and work of both directions, and of all that a request asks."""
     return {
         "engine": prediction.engine,
         "seed": prediction.seed,
@@ -17,6 +17,7 @@ def prediction_to_json(prediction: Prediction) -> dict[str, Any]:
         "utilisation": dict(prediction.utilisation),
         "forward": _cost_to_json(prediction.forward),
         "reply": None if prediction.reply is None else _cost_to_json(prediction.reply),
+        "total": None if prediction.total is None else _cost_to_json(prediction.total),
         "rests_on": list(prediction.rests_on),
         "notes": list(prediction.notes),
     }
