@@ -33,7 +33,7 @@ _CARDS: tuple[tuple[str, str, int, float], ...] = (
     ("none", "", 1, 25.0),
     ("SmartNIC", "ConnectX-6 Dx", 2, 100.0),
     ("DPU", "BlueField-2", 2, 100.0),
-    ("DPU", "BlueField-3", 2, 200.0),
+    ("DPU", "CONFLUX-2200E", 2, 100.0),
 )
 
 
