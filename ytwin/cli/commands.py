@@ -16,7 +16,7 @@ from ytwin.cli.clients import find_client, find_destination
 from ytwin.cli.files import read_files, read_southbound_source, write_text
 from ytwin.cli.kinds import KINDS, kind_of, table_of
 from ytwin.controllers import remember
-from ytwin.core.errors import YtwinError
+from ytwin.core.errors import Unsupported, YtwinError
 from ytwin.datapath import limited, limits_of, passes_to_json, programs, programs_to_json, render_passes
 from ytwin.generate import generate as generate_objects
 from ytwin.logical.southbound import LogicalFlow
@@ -29,7 +29,7 @@ from ytwin.resources.snapshot import ObjectId
 from ytwin.trace.jsonform import conversation_to_json
 from ytwin.trace.picture import picture as draw_picture
 from ytwin.trace.render import render_conversation
-from ytwin.trace.types import Verdict
+from ytwin.trace.types import Conversation, Verdict, World
 from ytwin.verify.report import Cell, Report, Severity
 
 app = typer.Typer(
@@ -232,16 +232,19 @@ def trace(
     if picture:
         write_text(picture, draw_picture(conversation))
     if json:
-        output.print_json(
-            {
-                **conversation_to_json(conversation),
-                "datapath": passes_to_json(traced, limits),
-                "programs": programs_to_json(programs(conversation, twin.world)),
-            }
-        )
+        told = {**conversation_to_json(conversation), "datapath": passes_to_json(traced, limits)}
+        output.print_json({**told, **_programs(conversation, twin.world)})
     else:
         output.print_text(f"{render_conversation(conversation)}\n\n{render_passes(traced, limits)}")
     return 0 if conversation.verdict is Verdict.DELIVERED else 1
+
+
+def _programs(conversation: Conversation, world: World) -> dict[str, object]:
+    """A Southbound that was read may have flows in the packet's tables that the packet never meets, and that nobody can read."""
+    try:
+        return {"programs": programs_to_json(programs(conversation, world)), "programs_unsupported": ""}
+    except Unsupported as error:
+        return {"programs": [], "programs_unsupported": str(error)}
 
 
 @app.command()

@@ -28,6 +28,7 @@ from ytwin.logical.compile import WHOLE
 from ytwin.logical.expr import Residence
 from ytwin.logical.fields import SYMBOLS, FieldRef, parts
 from ytwin.logical.southbound import DatapathId, LogicalFlow, PortBinding
+from ytwin.logical.state import CT_DNAT, CT_TRK
 from ytwin.trace.fabric import Fabric
 from ytwin.trace.tables import Program
 from ytwin.trace.types import Hop, Packet, World
@@ -48,7 +49,8 @@ _NATTED = 1 << 1
 _FIRST_BIT = 1 << 31
 _REMEMBERED = 16384
 """Look-ups: those before the choice of a backend are the same for every backend."""
-DP_HASH = "dp_hash"
+DP_HASH, CT_PROTOCOL = "dp_hash", "ct_nw_proto"
+"""Fields that no logical flow can name."""
 
 
 class Examiner:
@@ -61,7 +63,15 @@ class Examiner:
         for flow in world.southbound.flows:
             self._flows[flow.pipeline, flow.table].append(flow)
         self._sorted: set[tuple[str, int]] = set()
-        self._balanced = any(balancer.vips for balancer in world.southbound.load_balancers)
+        balancers = [balancer for balancer in world.southbound.load_balancers if balancer.vips]
+        self.balanced = bool(balancers)
+        """Whether there are load balancers, so that hairpin detection has flows."""
+        self.by_tuple = any(b.options.get("hairpin_orig_tuple", "false") != "true" for b in balancers)
+        """Whether hairpin detection asks conntrack for the VIP, as older OVN does, instead of registers."""
+        texts = [flow.match for flow in world.southbound.flows if ".natted" in flow.match]
+        by_label = texts and not any("ct_mark.natted" in text for text in texts)
+        self.natted = "ct_label" if by_label else "ct_mark"
+        """Where balanced connections are marked: older OVN has it in the label."""
         self._local: dict[str, frozenset[DatapathId]] = {}
         self._made: dict[LogicalFlow, list[Conjunction]] = {}
         self._tables: dict[tuple[str, str, int], Classifier] = {}
@@ -83,11 +93,6 @@ class Examiner:
     def port(self, name: object) -> PortBinding | None:
         """A port by its name."""
         return self._fabric.ports.get(str(name))
-
-    @property
-    def balanced(self) -> bool:
-        """Whether there are load balancers, so that hairpin detection has flows."""
-        return self._balanced
 
     # --- tables --------------------------------------------------------------------------------------------------------
 
@@ -187,6 +192,9 @@ class Mask:
             self._whole(hop, "ip_ttl")
         elif isinstance(action, act.Result):
             self._result(action, hop, following, packet)
+        elif isinstance(action, act.CtSnatToVip):
+            if self.examiner.by_tuple:
+                self._original_tuple(hop)
         elif isinstance(action, act.CommitLbAff):
             self._whole(hop, *_ends(packet, "src"))
 
@@ -221,7 +229,9 @@ class Mask:
         if action.function in ("check_in_port_sec", "check_out_port_sec"):
             self._port_security(action.function == "check_in_port_sec", hop, packet)
         elif action.function == "chk_lb_hairpin" and self.examiner.balanced:
-            self._one("ct_mark", _NATTED, hop)
+            self._one(self.examiner.natted, _NATTED, hop)
+            if self.examiner.by_tuple:
+                self._original_tuple(hop)
             if hit:
                 self._whole(hop, *ends, "tp_dst")
             elif _balanced_here(hop) and ":" in packet.ip_dst:
@@ -232,6 +242,11 @@ class Mask:
             self._whole(hop, *ends, "tp_src")
         elif action.function == "chk_lb_aff" and hit:
             self._whole(hop, *ends, "tp_dst")
+
+    def _original_tuple(self, hop: Hop) -> None:
+        """Flows that look for the VIP in conntrack's original tuple: its protocol is of the first stage, so it always counts."""
+        self._one("ct_state", CT_TRK | CT_DNAT, hop)
+        self._whole(hop, CT_PROTOCOL)
 
     def _port_security(self, incoming: bool, hop: Hop, packet: Packet) -> None:
         port = self.examiner.port(hop.seen[POSITION["inport" if incoming else "outport"]])
@@ -256,7 +271,7 @@ class Mask:
         self._add(slot, mask, hop.flow, hop.stage, hop.datapath.name)
 
     def _add(self, slot: str, mask: int, flow: LogicalFlow, stage: str, datapath: str) -> None:
-        if slot not in CONNTRACK and slot not in _HEADERS and slot != DP_HASH:
+        if slot not in CONNTRACK and slot not in _HEADERS and slot not in (DP_HASH, CT_PROTOCOL):
             return
         full = (1 << WIDTHS.get(slot, 32)) - 1
         new = (full if mask == WHOLE else mask) & ~self._bits[slot]
