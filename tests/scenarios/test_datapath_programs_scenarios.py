@@ -123,7 +123,7 @@ def test_ct_inv_is_examined_unless_the_option_forbids_it() -> None:
     """use_ct_inv_match is false for the kernel's datapath, which the article's nodes run, and not for the userspace one."""
     assert "ct.inv" not in fields_of(article())
     world = twin("broken/recirculation-limit").world
-    assert "ct.inv" in fields_of(made(world, "outside/eipgw", "200.0.0.206", 80, "Pod/default/web"))
+    assert "ct.inv" in fields_of(made(world, "outside/eipgw", "200.0.0.206", 80, "Pod/default/web1"))
 
 
 def test_hairpin_detection_by_conntracks_tuple_examines_its_protocol() -> None:
