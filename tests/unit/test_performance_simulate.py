@@ -14,6 +14,7 @@ from tests.performance_cases import cost, formulas, leg, route
 from ytwin import pipeline
 from ytwin.cli.files import read_files
 from ytwin.core.errors import InvalidInput
+from ytwin.core.units import time_ps
 from ytwin.datapath import programs
 from ytwin.datapath.offload import judge_offload
 from ytwin.datapath.offload_types import OffloadVerdict
@@ -194,6 +195,21 @@ def test_what_does_not_fit_is_said_before_anything_is_drawn():
     assert "--duration below" in problem.hint
     assert "--engine analytic" in problem.hint
     assert "streamed" not in problem.hint
+
+
+def test_the_time_that_is_named_fits():
+    made, found = network(RequestResponse("r", 1000)), 10**12
+    with pytest.raises(InvalidInput) as error:
+        planned(made, found, "fast", GIB // 8)
+    text = error.value.problems[0].hint.partition("below ")[2].partition(")")[0]
+    planned(made, round(0.99 * time_ps(text)), "fast", GIB // 8)
+    with pytest.raises(InvalidInput):
+        planned(made, round(1.1 * time_ps(text)), "fast", GIB // 8)
+
+
+def test_where_no_time_is_short_enough_it_is_not_named():
+    with pytest.raises(InvalidInput, match="simulate fewer clients or connections, give more memory"):
+        planned(network(RequestResponse("r", 10**9)), MS, "fast", GIB)
 
 
 def test_a_streamed_run_takes_what_was_said_before():

@@ -97,7 +97,11 @@ def planned(network: Network, duration_ps: int, engine: Engine, memory_bytes: in
         return replace(whole, needs_bytes=least, streamed=True)
     if needs <= memory_bytes:
         return whole
-    fits_ps = duration_ps * memory_bytes / needs
+    always = needed_bytes(network, jobs_for(network, _warmup_ps(network, 1)), engine)
+    shorter = "simulate fewer clients or connections"
+    if always < memory_bytes:
+        fits_ps = 0.95 * duration_ps * (memory_bytes - always) / (needs - always)
+        shorter = f"simulate a shorter time (--duration below {_time(fits_ps)})"
     streamable = ""
     if pipeline is not None:
         streamable = f"give at least {size(least)} to have it streamed, "
@@ -109,8 +113,7 @@ def planned(network: Network, duration_ps: int, engine: Engine, memory_bytes: in
         "memory",
         f"{sum(whole.jobs.values()):,} jobs in {_time(duration_ps)} and its warm-up need {size(needs)}, "
         f"{size(memory_bytes)} are given",
-        f"simulate a shorter time (--duration below {_time(fits_ps)}), {streamable}give more memory, or {others}, "
-        "which needs none",
+        f"{shorter}, {streamable}give more memory, or {others}, which needs none",
     )
 
 
