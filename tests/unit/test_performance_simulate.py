@@ -326,6 +326,15 @@ def test_one_backend_saturates_where_formulas_say(card: str):
         assert got[Metric.HOST_CORES].value == pytest.approx(should[Metric.HOST_CORES].value, rel=0.01)
 
 
+def test_formulas_take_any_number_of_clients():
+    found, verdicts, cards = article("ovs-kernel")
+    few, many = (
+        predict(found, verdicts, cards, RequestResponse("r", clients), intervals=False)[Metric.REQUEST_RATE].value
+        for clients in (5000, 10**9)
+    )
+    assert few == pytest.approx(many, rel=0.01)
+
+
 def test_a_new_connection_is_in_software_until_its_rules_are_in():
     """Formulas take the request of a new connection as offloaded; rules take longer than a round trip, so it is not."""
     found, verdicts, cards = article("yusur-dpu-2x100g")

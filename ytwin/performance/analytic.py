@@ -31,7 +31,7 @@ from ytwin.performance.cost import SMALLEST_FRAME_BYTES, blend, own_flow
 from ytwin.performance.cpu import busy_cores, instructions
 from ytwin.performance.tables import TableState, software_notes, table_state
 from ytwin.performance.types import Demand, Metric, PathCost, Share
-from ytwin.sim.analytic import closed_mva, erlang_c, ggc_wait
+from ytwin.sim.analytic import closed_bounds, closed_mva, erlang_c, ggc_wait
 from ytwin.sim.distributions import Distribution
 from ytwin.sim.workloads import (
     IPV4_TCP_BYTES,
@@ -51,6 +51,8 @@ ETHERNET_HEADER_BYTES: Final = 14
 EXACT_CLIENTS: Final = 64
 """Up to so many clients MVA is exact for stations with several servers; beyond, they are taken apart (Seidmann 1987)."""
 RATE_TOLERANCE: Final = 1e-9
+MOST_CLIENTS: Final = 5000
+"""Beyond, asymptotic bounds stand for MVA, which takes a step per client: so many clients meet the bottleneck or nobody."""
 SATURATED: Final = 0.98
 """A resource of a closed load that is busier than this is its limit."""
 
@@ -461,6 +463,8 @@ def _loop(job: _Job, clients: int, think: Distribution) -> float:
     demands, servers = [d.service_ps for d in stations], [d.servers for d in stations]
     delay = max(0.0, job.total.latency_ps - sum(demands))
     counts: list[int | None] = [*servers]
+    if clients > MOST_CLIENTS:
+        return closed_bounds(clients, [*demands, delay], [*counts, None], think.mean).throughput * PS_PER_S
     if clients > EXACT_CLIENTS:
         delay += sum(d * (c - 1) / c for d, c in zip(demands, servers, strict=True))
         demands, counts = [d / c for d, c in zip(demands, servers, strict=True)], [1] * len(servers)
