@@ -23,7 +23,10 @@ class Share(StrEnum):
     UPCALL = "upcall threads"
     HOST = "host stack"
     CORES = "host cores"
-    """All that runs on the host's cores, shared out evenly: one server that is as fast as all of them."""
+    """All that runs on the host's cores, shared out evenly: one server that is as fast as all of them. So packets wait
+    behind one another that would run side by side; it shows where a single one asks for very much (the first of a
+    connection through kube-proxy's iptables with 10,000 Services: an engine says 10 % less than the formulas for 10
+    clients, 19 % for 20)."""
     INSERTION = "rule insertion"
 
 
