@@ -13,12 +13,13 @@ from ytwin.article.bench import in_mode, topology_files
 from ytwin.article.calibrate import MET, calibrate, value_of
 from ytwin.article.errors import leave_one_out, sibling_choices
 from ytwin.article.page import report_page
+from ytwin.article.profile import NAME, article_profile
 from ytwin.article.render import listings, percent, shown, summary, to_json
 from ytwin.article.reproduce import Reproduction, median_error
 from ytwin.article.tables import Mode, Role, article_tables
 from ytwin.cli import main
 from ytwin.datapath.program import Direction, Op, Phase
-from ytwin.hardware import numbers, shipped
+from ytwin.hardware import Quantity, numbers, shipped
 from ytwin.resources.model import NetworkCard
 
 TABLES = article_tables()
@@ -247,3 +248,18 @@ def test_report_opens_in_a_browser(found: Reproduction, tmp_path, width: int):
     bars = [2 * len(TABLES.of(table.name)) for table in TABLES.tables]
     assert said["plots"][: len(bars)] == bars, "article and twin, each cell"
     assert len(said["plots"]) == len(bars) + 3
+
+
+def test_the_shipped_profile_is_what_the_calibration_gives(found: Reproduction):
+    made = numbers(article_profile(found.benches, shipped(), found.tables, found.calibrated))
+    there = numbers(shipped()[NAME])
+    assert made.keys() == there.keys()
+    for path, number in made.items():
+        told = "write the file again with `ytwin reproduce --profile`"
+        assert (there[path].kind, there[path].source) == (number.kind, number.source), f"{path}: {told}"
+        for one, other in zip(ends(there[path]), ends(number), strict=True):
+            assert one == pytest.approx(other, rel=1e-6), f"{path}: {told}"
+
+
+def ends(number: Quantity) -> tuple[float, float, float]:
+    return number.low, number.value, number.high

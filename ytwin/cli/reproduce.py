@@ -18,6 +18,9 @@ def reproduce(
     html: Annotated[
         str, typer.Option(metavar="FILE", help="Write the report with its plots into this HTML file.")
     ] = "",
+    profile: Annotated[
+        str, typer.Option(metavar="FILE", help="Write the calibrated hardware profile, for `--card FILE`.")
+    ] = "",
     leave_one_out: Annotated[
         bool,
         typer.Option(help="Also predict each calibrated cell without itself, and try other cells to calibrate on."),
@@ -31,7 +34,9 @@ def reproduce(
     A predicted cell outside of the target is red and stays outside. Exit code 1 if an error is larger than the one stated for it.
     """
     from ytwin.article.page import report_page  # noqa: PLC0415  # `--help` stays quick
+    from ytwin.article.profile import article_profile  # noqa: PLC0415
     from ytwin.article.render import listings, summary, to_json  # noqa: PLC0415
+    from ytwin.hardware import dump_profiles, shipped  # noqa: PLC0415
 
     with output.progress("cells") as progress:
         found = pipeline.reproduce(seed, simulate, leave_one_out, progress)
@@ -41,6 +46,8 @@ def reproduce(
         options = (" --no-leave-one-out" * (not leave_one_out)) + (" --no-simulate" * (not simulate))
         command = f"ytwin reproduce --html {shlex.quote(html)}{options} --seed {seed}"
         write_text(html, report_page(found, command).html())
+    if profile:
+        write_text(profile, dump_profiles([article_profile(found.benches, shipped(), found.tables, found.calibrated)]))
     if json:
         output.print_json(to_json(found))
         return code
