@@ -29,6 +29,8 @@ from ytwin.verify.matrix import Progress
 
 if TYPE_CHECKING:
     from ytwin.article.reproduce import Reproduction
+    from ytwin.cluster import Cluster, Size
+    from ytwin.hardware import HardwareProfile
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,14 @@ def verify(twin: Twin, exhaustive: bool = False, progress: Progress | None = Non
     if twin.drift is None or twin.world_compiled is None:
         return report
     return explained(report, twin.drift, twin.world, twin.world_compiled)
+
+
+def generated_cluster(size: Size, profile: HardwareProfile) -> Cluster:
+    """A cluster of so many nodes and Services for the capacity model, the same hardware in every node."""
+    from ytwin import cluster  # noqa: PLC0415 - as for `reproduce`
+
+    twin = build(read(cluster.sample_files(size, profile.slow_path.datapath)))
+    return cluster.generated(size, twin.snapshot, twin.world, limits_of(twin.nodes), profile)
 
 
 def reproduce(

@@ -1,0 +1,200 @@
+"""From the programs of one path to a PathClass: `performance.cost`'s work, by the part that a chassis plays on the path.
+
+A cost is a straight line in the frame's size, so two sizes give it whole. What a chassis's hardware is matters for the work of
+that chassis only, so each profile is asked as if all chassis of the path had it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+import numpy as np
+
+from ytwin.cluster.types import RESOURCES, Floats, PathClass, Rate, Resource, Slot
+from ytwin.core.units import PS_PER_S, bad
+from ytwin.datapath.offload import judge_offload
+from ytwin.datapath.offload_types import Outcome
+from ytwin.datapath.program import Direction, Op, Phase, Program, Visit
+from ytwin.hardware.model import HardwareProfile
+from ytwin.performance.bare import on_wire_in, on_wire_out
+from ytwin.performance.choice import Case, make_case
+from ytwin.performance.cost import SMALLEST_FRAME_BYTES
+from ytwin.performance.types import PathCost, Share
+
+SMALL_BYTES: Final = 100.0
+LARGE_BYTES: Final = 1100.0
+"""Two sizes of frames; any two give the same line."""
+PLACE: Final = {resource: number for number, resource in enumerate(RESOURCES)}
+_PLAIN: Final = {
+    Share.ESWITCH: Resource.ESWITCH,
+    Share.SLOW_PATH: Resource.SLOW_PATH,
+    Share.UPCALL: Resource.UPCALL,
+    Share.HOST: Resource.HOST,
+    Share.CORES: Resource.CORES,
+}
+_TWO_WAYS: Final = {
+    Share.PORTS: (Resource.PORTS_IN, Resource.PORTS_OUT),
+    Share.PCIE: (Resource.PCIE_IN, Resource.PCIE_OUT),
+}
+_OF_PHASE: Final = (
+    (Phase.ESTABLISHED, Direction.FORWARD, Rate.FORWARD, Rate.FORWARD_BYTES),
+    (Phase.ESTABLISHED, Direction.REPLY, Rate.REPLY, Rate.REPLY_BYTES),
+)
+
+Priced = dict[tuple[int, Resource], float]
+"""(slot, resource) -> share of the resource's time."""
+
+
+def slots_of(programs: Iterable[Program], client: str, backend: str) -> dict[str, int]:
+    """Chassis -> the part it plays; gateways are numbered as the first programs meet them. `client` "": outside."""
+    found = {backend: int(Slot.BACKEND)}
+    if client:
+        found.setdefault(client, int(Slot.CLIENT))
+    further = int(Slot.FIRST_GATEWAY)
+    for program in programs:
+        for visit in program.visits:
+            if visit.chassis not in found:
+                found[visit.chassis] = further
+                further += 1
+    return found
+
+
+def path_class(
+    name: str,
+    programs: Sequence[Program],
+    slots: Mapping[str, int],
+    profiles: Sequence[HardwareProfile],
+    services: int = 1,
+) -> PathClass:
+    """`programs`: of one path, all phases and directions. `slots`: see `slots_of`. `services`: that kube-proxy has."""
+    count = max((*slots.values(), int(Slot.BACKEND))) + 1
+    shape = (2, count, len(profiles), len(Rate), len(RESOURCES))
+    held, software = np.zeros(shape), np.zeros(shape)
+    table = np.zeros((count, len(profiles)), dtype=np.bool_)
+    rests_on: dict[tuple[int, Resource], set[str]] = defaultdict(set)
+    judged: dict[tuple[object, ...], Case] = {}
+    for number, profile in enumerate(profiles):
+        cards = dict.fromkeys(slots, profile)
+        rules = (profile.eswitch is not None, profile.service_proxy is not None, profile.offload)
+        known = judged.get(rules)
+        if known is None:
+            case = make_case(programs, judge_offload(programs, cards), cards, services)
+            if profile.service_proxy is None:
+                judged[rules] = case
+        else:
+            case = known.on(cards)
+        priced = _Priced(case, slots, number, rests_on)
+        for bulk in (0, 1):
+            held[bulk, :, number] = priced.rates(bool(bulk), False, count)
+            software[bulk, :, number] = priced.rates(bool(bulk), True, count)
+        for outcomes in case.outcomes.values():
+            for chassis, outcome in outcomes.items():
+                table[slots[chassis], number] |= outcome is not Outcome.SOFTWARE
+    frozen = {key: frozenset(paths) for key, paths in rests_on.items()}
+    return PathClass(name, count, held, software, table, frozen)
+
+
+class _Priced:
+    """The costs of one path on one profile."""
+
+    def __init__(
+        self, case: Case, slots: Mapping[str, int], profile: int, rests_on: dict[tuple[int, Resource], set[str]]
+    ) -> None:
+        self.case, self.slots, self.profile, self.rests_on = case, slots, profile, rests_on
+
+    def rates(self, bulk: bool, software: bool, count: int) -> Floats:
+        """[slot, Rate, Resource]."""
+        found = np.zeros((count, len(Rate), len(RESOURCES)))
+
+        def put(rate: Rate, priced: Priced, times: float = 1.0) -> None:
+            for (slot, resource), share in priced.items():
+                found[slot, rate, PLACE[resource]] += times * share
+
+        for phase, direction, packets, octets in _OF_PHASE:
+            if not self.case.has(phase, direction):
+                continue
+            small = self._cost(phase, direction, SMALL_BYTES, bulk=bulk, software=software)
+            large = self._cost(phase, direction, LARGE_BYTES, bulk=bulk, software=software)
+            asked = self._cost(phase, direction, SMALL_BYTES, bulk=bulk, software=software, request=1.0)
+            slope = {key: (large[key] - small.get(key, 0.0)) / (LARGE_BYTES - SMALL_BYTES) for key in large}
+            put(octets, slope)
+            put(packets, small)
+            put(packets, slope, -SMALL_BYTES)
+            if direction is Direction.FORWARD:
+                put(Rate.REQUESTS, {key: asked[key] - small.get(key, 0.0) for key in asked})
+        for phase in (Phase.FIRST, Phase.CLOSE):
+            for direction in Direction:
+                if self.case.has(phase, direction):
+                    put(Rate.NEW, self._cost(phase, direction, SMALLEST_FRAME_BYTES, software=software))
+        self._states(found)
+        return found
+
+    def _cost(
+        self,
+        phase: Phase,
+        direction: Direction,
+        frame_bytes: float,
+        *,
+        bulk: bool = False,
+        software: bool = False,
+        request: float = 0.0,
+    ) -> Priced:
+        cost = self.case.cost(phase, direction, frame_bytes, bulk=bulk, software=software, request=request)
+        visits = [visit for program in self.case.of(phase, direction) for visit in program.visits]
+        return self._shares(cost, visits)
+
+    def _shares(self, cost: PathCost, visits: Sequence[Visit]) -> Priced:
+        found: Priced = defaultdict(float)
+        for demand in cost.demands:
+            share = demand.service_ps / demand.servers / PS_PER_S
+            for resource in _resources(demand.share, [v for v in visits if v.chassis == demand.chassis]):
+                found[self.slots[demand.chassis], resource] += share
+                self.rests_on[self.profile, resource].update(demand.rests_on)
+        return found
+
+    def _states(self, found: Floats) -> None:
+        """What a connection takes of the software datapath's tables: conntrack entries, one per zone that commits, and flows."""
+        entries: dict[str, set[str]] = defaultdict(set)
+        flows: dict[str, int] = defaultdict(int)
+        for direction in Direction:
+            if not self.case.has(Phase.FIRST, direction):
+                continue
+            for program in self.case.of(Phase.FIRST, direction):
+                for visit in program.visits:
+                    entries[visit.chassis].update(o.detail for o in visit.operations if o.op is Op.CT_COMMIT)
+                    flows[visit.chassis] += visit.count(Op.INSTALL)
+        for chassis, slot in self.slots.items():
+            slow = self.case.cards[chassis].slow_path
+            if entries[chassis]:
+                found[slot, Rate.ALIVE, PLACE[Resource.CONNTRACK]] += len(entries[chassis]) / slow.conntrack_limit.value
+                self.rests_on[self.profile, Resource.CONNTRACK].add("slow_path.conntrack_limit")
+            if flows[chassis] and slow.flow_limit.value:
+                stay_s = slow.idle.value / PS_PER_S
+                found[slot, Rate.NEW, PLACE[Resource.FLOWS]] += flows[chassis] * stay_s / slow.flow_limit.value
+                self.rests_on[self.profile, Resource.FLOWS].update(("slow_path.flow_limit", "slow_path.idle"))
+
+
+def _resources(share: Share, visits: Sequence[Visit]) -> tuple[Resource, ...]:
+    """Which a demand is of: ports and PCIe have one per direction. Insertion is counted from the connections instead."""
+    if share in _PLAIN:
+        return (_PLAIN[share],)
+    if share not in _TWO_WAYS:
+        return ()
+    inward, outward = _TWO_WAYS[share]
+    comes, goes = any(map(on_wire_in, visits)), any(map(on_wire_out, visits))
+    if comes == goes:
+        return inward, outward
+    return (inward,) if comes else (outward,)
+
+
+def check_profiles(profiles: Iterable[HardwareProfile]) -> None:
+    """InvalidInput where some nodes run OVN and others kube-proxy: a path between them has no meaning."""
+    listed = tuple(profiles)
+    proxies = {p.name for p in listed if p.service_proxy is not None}
+    if proxies and len(proxies) < len({p.name for p in listed}):
+        names = ", ".join(sorted({p.name for p in listed}))
+        raise bad(
+            "profiles", "mixed", f"OVN on some nodes and kube-proxy on others: {names}", "give all nodes one kind"
+        )

@@ -1,0 +1,139 @@
+"""Measured traffic: CSV of flows between nodes, the outside, Services and workloads. Strict: every problem with file and line."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from ytwin.cluster.types import Floats, Rate
+from ytwin.core.errors import InvalidInput, Location, Problem
+from ytwin.performance.analytic import FCS_BYTES
+from ytwin.performance.cost import SMALLEST_FRAME_BYTES
+from ytwin.resources.fields import nearest
+
+SOURCE: Final = "src_node"
+DESTINATIONS: Final = ("service", "dst")
+RATES: Final = ("packets_per_s", "bytes_per_packet", "new_connections_per_s", "lifetime_s")
+NEEDED: Final = (SOURCE, *RATES[:2])
+OPTIONAL: Final = {"new_connections_per_s": 0.0, "lifetime_s": 0.0, "replies": 1.0, "bulk": 0.0}
+"""Columns that may be left out, and what stands in them then. bulk: 1 for full segments of TCP, 0 for other packets."""
+MOST_PROBLEMS: Final = 20
+"""More nobody reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """One line: who sends from where to whom, and how much; of it all connections and backends together."""
+
+    source: str
+    """Node (of some workload there), `Node/NAME` (the node itself) or `outside`."""
+    destination: str
+    """A Service, `[NAMESPACE/]NAME[:PORT]`, or a workload, `pod/NAME`."""
+    packets_per_s: float
+    bytes_per_packet: float
+    """With check sequence, as counters of ports count; without tunnel header."""
+    new_per_s: float
+    lifetime_s: float
+    replies: float
+    """Packets that come back for each."""
+    bulk: bool
+    where: Location
+
+    @property
+    def rates(self) -> Floats:
+        """[Rate]."""
+        found = np.zeros(len(Rate))
+        frame = max(self.bytes_per_packet - FCS_BYTES, SMALLEST_FRAME_BYTES)
+        found[Rate.FORWARD], found[Rate.FORWARD_BYTES] = self.packets_per_s, self.packets_per_s * frame
+        back = self.packets_per_s * self.replies
+        # What answers bulk data are acknowledgements.
+        found[Rate.REPLY], found[Rate.REPLY_BYTES] = back, back * (SMALLEST_FRAME_BYTES if self.bulk else frame)
+        found[Rate.NEW], found[Rate.ALIVE] = self.new_per_s, self.new_per_s * self.lifetime_s
+        return found
+
+
+def decode_flows(file: str, text: str) -> tuple[Flow, ...]:
+    """Every line of a CSV file with a header. InvalidInput carries every problem (the first twenty of many)."""
+    reader = csv.reader(io.StringIO(text))
+    header = [name.strip() for name in next(reader, [])]
+    problems = _header(file, header)
+    if problems:
+        raise InvalidInput(problems)
+    flows = []
+    for row in reader:
+        if not any(cell.strip() for cell in row):
+            continue
+        where = Location(file, reader.line_num)
+        if len(row) != len(header):
+            hint = "quote names that hold commas"
+            problems.append(Problem(where, "columns", f"{len(row)} cells under {len(header)} columns", hint))
+        else:
+            flow = _flow(dict(zip(header, (cell.strip() for cell in row), strict=True)), where, problems)
+            flows += [flow] if flow is not None else []
+        if len(problems) >= MOST_PROBLEMS:
+            break
+    if not flows and not problems:
+        problems.append(Problem(Location(file), "no-flows", "no flow in this file", f"write lines under {header}"))
+    if problems:
+        raise InvalidInput(problems)
+    return tuple(flows)
+
+
+def _header(file: str, header: Sequence[str]) -> list[Problem]:
+    where = Location(file, 1)
+    known = (*NEEDED, *DESTINATIONS, *OPTIONAL)
+    found = []
+    for name in header:
+        if name not in known or header.count(name) > 1:
+            meant = nearest(name, known)
+            hint = f"did you mean {meant}?" if meant and meant != name else f"there are {', '.join(known)}"
+            message = f"column {name!r} stands twice" if header.count(name) > 1 else f"no column is called {name!r}"
+            found.append(Problem(where, "unknown-column", message, hint))
+    found += [
+        Problem(where, "missing-column", f"no column {name}", f"a header is {','.join((*NEEDED, 'service'))},...")
+        for name in NEEDED
+        if name not in header
+    ]
+    if sum(name in header for name in DESTINATIONS) != 1:
+        found.append(Problem(where, "missing-column", "who is called stands in no one column", "write service or dst"))
+    return found
+
+
+def _flow(row: Mapping[str, str], where: Location, problems: list[Problem]) -> Flow | None:
+    before = len(problems)
+
+    def wrong(column: str, message: str, hint: str) -> None:
+        problems.append(Problem(Location(where.file, where.line, column), "value", message, hint))
+
+    values = {}
+    for name in (*RATES, "replies", "bulk"):
+        text = row.get(name, "")
+        if not text and name in OPTIONAL:
+            values[name] = OPTIONAL[name]
+            continue
+        try:
+            values[name] = float(text)
+        except ValueError:
+            values[name] = math.nan
+        if not 0 <= values[name] < math.inf:
+            wrong(name, f"{text!r} is no number of at least 0", "write a plain number; the column says its unit")
+    destination = next((row[name] for name in DESTINATIONS if name in row), "")
+    for column, text in ((SOURCE, row[SOURCE]), ("service", destination)):
+        if not text:
+            wrong(column, "nothing stands here", "write a name, or outside")
+    if values["bulk"] not in (0.0, 1.0):
+        wrong("bulk", f"{row['bulk']!r}", "write 1 for full segments of TCP, 0 for other packets")
+    if values["packets_per_s"] > 0 and values["bytes_per_packet"] <= 0:
+        wrong("bytes_per_packet", "packets without bytes", "write the mean size with its check sequence, 64 or more")
+    if len(problems) > before:
+        return None
+    packets, octets, new, lifetime = (values[name] for name in RATES)
+    return Flow(
+        row[SOURCE], destination, packets, octets, new, lifetime, values["replies"], values["bulk"] == 1.0, where
+    )
