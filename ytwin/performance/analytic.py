@@ -378,8 +378,9 @@ def _bulk(case: Case, load: BulkTcp) -> Answer:
     job = loaded.one_way(0.0)
     bits = payload_bits(case, load)
     bounds = [_carries(job.total)]
-    for chassis, share in case.end_shares.items():
-        rate = load.streams * case.cards[chassis].host.stream_rate.value / bits / share
+    for chassis, card in case.ends.items():
+        # Each end of a stream has a core of its own, also where both are on one chassis.
+        rate = load.streams * card.host.stream_rate.value / bits
         bounds.append((rate, f"{load.streams} streams on {chassis}"))
     if load.window_segments is not None and case.has(Phase.ESTABLISHED, Direction.REPLY):
         back = case.cost(Phase.ESTABLISHED, Direction.REPLY, SMALLEST_FRAME_BYTES, flows=load.streams)

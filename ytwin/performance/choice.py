@@ -74,18 +74,6 @@ class Case:
         return found
 
     @property
-    def end_shares(self) -> dict[str, float]:
-        """Chassis -> part of the jobs that it is an end of; a chassis that is both ends counts twice."""
-        programs = self.of(Phase.ESTABLISHED, Direction.FORWARD)
-        found: dict[str, float] = {}
-        for program in programs:
-            first, last = program.visits[0], program.visits[-1]
-            for visit, kind in ((first, first.entry_kind), (last, last.exit_kind)):
-                if kind != OUTSIDE:
-                    found[visit.chassis] = found.get(visit.chassis, 0.0) + 1 / len(programs)
-        return found
-
-    @property
     def overhead_bytes(self) -> float:
         """What tunnels take off the MTU."""
         visits = [v for p in self.of(Phase.ESTABLISHED, Direction.FORWARD) if tunnelled(p) for v in p.visits]
