@@ -42,7 +42,7 @@ def test_every_delivered_cell_takes_the_passes_that_the_twin_counts(folder: str,
         told, too_much = (sum(len(getattr(m, name)) for m in report.megaflows) for name in (here, absent))
         assert too_much <= 0.03 * told, str(report)
     unexplained = {field for m in report.megaflows for field in m.headers_unpredicted}
-    assert unexplained <= {"ip.proto", "ip4.dst", "udp.dst"}, str(report)  # BFD, and the addresses of OVS's own ports
+    assert unexplained <= {"ip.proto", "ip4.dst", "udp.dst"}, str(report)  # see datapath.examined
     assert len({c.cell for c in report.comparisons}) >= cells
     assert len({(c.cell, c.backend) for c in report.comparisons}) >= paths
     assert [text for text in report.unmeasured if "SCTP" not in text] == []

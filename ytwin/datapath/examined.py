@@ -9,9 +9,12 @@ ovs-vswitchd matches in a datapath flow everything that it looked at while it de
 - ECN, which a tunnel header takes over.
 
 All of that adds up over the pass, also for headers that were set meanwhile. Registers and metadata are internal to ovs-vswitchd
-and leave no trace in the datapath. Not told, because no logical flow is to blame: what OVS looks at for itself. It always matches
-the port of entry, the recirc_id, the Ethernet type and whether it is a fragment, and takes BFD (between gateway chassis) and
-packets to its own tunnels' addresses out by IP protocol and addresses.
+and leave no trace in the datapath.
+
+Not told, because no logical flow is to blame: what OVS looks at for itself. It always matches the port of entry, the recirc_id,
+the Ethernet type and whether the packet is a fragment; on tunnels with BFD (between gateway chassis) also the IP protocol and a
+bit of UDP's port; at ports that have an IP address the protocol and destination. Nor is what other connections have taught:
+a few bits of the destination where a hairpinned one left a flow for its replies.
 """
 
 from __future__ import annotations
