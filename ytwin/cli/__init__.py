@@ -12,6 +12,7 @@ from importlib.metadata import entry_points
 
 from typer import Abort, BadParameter, Exit
 
+from ytwin.cli import capacity as capacity
 from ytwin.cli import offload as offload
 from ytwin.cli import predict as predict
 from ytwin.cli import profiles as profiles

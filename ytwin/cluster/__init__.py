@@ -8,10 +8,10 @@ numbers and texts by name, for studies. Pure; chance only through a seed.
 
 from ytwin.cluster.capacity import Capacity, capacity, measures
 from ytwin.cluster.flows import Flow, decode_flows
-from ytwin.cluster.generated import Size, generated, sample_files
-from ytwin.cluster.loss import lose, without_offload
+from ytwin.cluster.generated import Size, generated, generated_flows, sample_files
+from ytwin.cluster.loss import lose, most_loaded, without_offload
 from ytwin.cluster.survey import survey, surveyed_flows
-from ytwin.cluster.traffic import Traffic, offered, parse_traffic
+from ytwin.cluster.traffic import Traffic, offered, parse_traffic, traffic_of
 from ytwin.cluster.types import Cluster, Resource
 
 __all__ = [
@@ -24,12 +24,15 @@ __all__ = [
     "capacity",
     "decode_flows",
     "generated",
+    "generated_flows",
     "lose",
     "measures",
+    "most_loaded",
     "offered",
     "parse_traffic",
     "sample_files",
     "survey",
     "surveyed_flows",
+    "traffic_of",
     "without_offload",
 ]

@@ -10,7 +10,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from ytwin.cluster.types import Cluster, Floats, PathClass
+from ytwin.cluster.capacity import Capacity
+from ytwin.cluster.types import HARD, RESOURCES, Cluster, Floats, PathClass
 
 
 def lose(cluster: Cluster, node: str) -> Cluster:
@@ -67,3 +68,19 @@ def _with_software(path: PathClass, profile: int) -> PathClass:
         table=np.concatenate([path.table, np.zeros((path.slots, 1), dtype=np.bool_)], axis=1),
         rests_on={**path.rests_on, **copied},
     )
+
+
+def most_loaded(found: Capacity) -> dict[str, str]:
+    """ "node", "card", "gateway" -> the node of that kind whose fullest resource is fullest. Kinds that there are not are left out."""
+    cluster = found.cluster
+    hard = [number for number, resource in enumerate(RESOURCES) if resource in HARD]
+    fullest = np.where(
+        [i in cluster.lost for i in range(len(cluster.nodes))], -1.0, found.now.shares[:, hard].max(axis=1)
+    )
+    has_card = np.array([profile.eswitch is not None for profile in cluster.profiles])[cluster.profile]
+    used = np.unique(cluster.rows.gateways)
+    gateways = np.isin(np.arange(len(cluster.nodes)), [cluster.gateway(g) for g in used if g >= 0])
+    kinds = {"node": np.ones(len(cluster.nodes), dtype=np.bool_), "card": has_card, "gateway": gateways}
+    return {
+        kind: cluster.nodes[int(np.argmax(np.where(here, fullest, -1.0)))] for kind, here in kinds.items() if here.any()
+    }

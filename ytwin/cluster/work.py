@@ -2,7 +2,8 @@
 what cards keep: of more connections than have a place, or come in time, the rest goes through software (`performance.tables`).
 
 For a row with rate L, clients c over the nodes and backends b: node i is a remote client for L * c_i * (1 - b_i), a remote
-backend for L * b_i * (1 - c_i), and serves itself for L * c_i * b_i. Only sums over rows are needed, so no pair of nodes is looked at.
+backend for L * b_i * (1 - c_i), and serves itself for L * c_i * b_i. Only sums over rows are needed: no
+pair of nodes is looked at.
 """
 
 from __future__ import annotations
