@@ -108,10 +108,10 @@ def _finish(store: Store, job: Job, outcome: Outcome, text: str, command: str, j
     from ytwin.study.page import Made, answer_table  # noqa: PLC0415
     from ytwin.study.words import sentences  # noqa: PLC0415
 
-    made = Made(command, job.version, text, len(outcome.results), outcome.missing)
+    wrong = _not_as_expected(job, outcome)
+    made = Made(command, job.version, text, len(outcome.results), outcome.missing, wrong)
     export(store, job, outcome.answer, outcome.results, made)
-    failed = bool(outcome.answer.failed)
-    output.decided(1 if failed or outcome.missing else 0)
+    output.decided(1 if outcome.answer.failed or outcome.missing or wrong else 0)
     if json:
         output.print_json({**answer_to_json(outcome.answer, made), "report": str(store.folder / REPORT)})
         return output.decided()
@@ -123,11 +123,23 @@ def _finish(store: Store, job: Job, outcome: Outcome, text: str, command: str, j
     output.print_table(table.header, table.rows)
     if len(outcome.answer.rows) > MOST_PRINTED:
         output.print_text(f"... {len(outcome.answer.rows) - MOST_PRINTED} more in {store.folder / 'answer.csv'}")
+    for sentence in wrong or ():
+        output.print_text(f"\nnot as expected: {sentence}")
     output.print_text(f"\n{_counted(outcome, made)}\nreport: {store.folder / REPORT}")
     return output.decided()
 
 
 MOST_PRINTED = 40
+
+
+def _not_as_expected(job: Job, outcome: Outcome) -> tuple[str, ...] | None:
+    """What expected.yaml beside the study says that is not so; None if there is none, or the answer is not whole."""
+    from ytwin.study.expect import broken, decode_expected  # noqa: PLC0415
+
+    file = Path(job.study.file).parent / "expected.yaml"
+    if outcome.missing or not file.is_file():
+        return None
+    return broken(decode_expected(str(file), _read(file)), outcome.answer)
 
 
 def _counted(outcome: Outcome, made: Made) -> str:
@@ -137,6 +149,8 @@ def _counted(outcome: Outcome, made: Made) -> str:
         parts.append(f"{made.missing} missing: go on with --resume")
     if failed:
         parts.append(f"{failed} variants failed")
+    if made.unexpected == ():
+        parts.append("as expected")
     return "; ".join(parts)
 
 

@@ -110,6 +110,7 @@ def answer_to_json(answer: Answer, made: Made) -> dict[str, Any]:
         "command": made.command,
         "points": made.points,
         "missing": made.missing,
+        "unexpected": None if made.unexpected is None else list(made.unexpected),
         "metrics": list(answer.metrics),
         "rows": [
             {

@@ -80,7 +80,7 @@ class _Reader:
             )
             return None
         try:
-            return StudySpec.model_validate(_plain(tree))
+            return StudySpec.model_validate(plain(tree))
         except ValidationError as error:
             for one in error.errors(include_url=False):
                 self._explain(one)
@@ -176,11 +176,11 @@ class _Reader:
             self.problem((*at, "b"), "compare", "a and b are the same", "compare two values")
 
 
-def _plain(tree: Any) -> Any:
+def plain(tree: Any) -> Any:
     """Trees as dict and list: pydantic's strict types want no subclasses' surprises."""
     if isinstance(tree, YamlMap):
-        return {key: _plain(value) for key, value in tree.items()}
-    return tuple(map(_plain, tree)) if isinstance(tree, YamlList) else tree
+        return {key: plain(value) for key, value in tree.items()}
+    return tuple(map(plain, tree)) if isinstance(tree, YamlList) else tree
 
 
 def _known(path: Path) -> list[str]:

@@ -16,6 +16,7 @@ import yaml
 
 from ytwin import pipeline
 from ytwin.core.errors import YtwinError
+from ytwin.core.units import UNITS
 from ytwin.datapath import limits_of
 from ytwin.datapath.offload import judge_offload
 from ytwin.datapath.offload_types import OffloadVerdict
@@ -23,14 +24,14 @@ from ytwin.datapath.program import Program
 from ytwin.datapath.programs import programs
 from ytwin.generate import generate
 from ytwin.hardware import HardwareProfile, Kind, decode_profiles, numbers, profile_of, shipped, with_values
-from ytwin.performance import Prediction, predict
+from ytwin.performance import Metric, Prediction, predict
 from ytwin.performance.loads import API_VERSION, Load, decode_loads
 from ytwin.pipeline import Twin
 from ytwin.resources.codec import decode
-from ytwin.resources.model import NetworkCard, YusurService
+from ytwin.resources.model import Metadata, NetworkCard, NetworkCardSpec, Node, YusurService
 from ytwin.resources.snapshot import Snapshot
 from ytwin.sim.streams import Streams
-from ytwin.sim.workloads import BulkTcp
+from ytwin.sim.workloads import BulkTcp, PacketRate
 from ytwin.study.amounts import amount
 from ytwin.study.designs import variants
 from ytwin.study.goals import Uncertain
@@ -41,6 +42,7 @@ from ytwin.study.paths import (
     generated_by,
     load_of,
     numbers_of,
+    offload_of,
     route_of,
     wrong,
 )
@@ -120,13 +122,46 @@ class _Scenes:
     memory: Memory = field(default_factory=Memory)
 
     def twin(self, settings: Settings) -> Twin:
+        """The compiled topology. Rows depend on which nodes have cards that offload, so the objects say what the study says."""
+        return self.memory.once("twin", self.topology_key(settings), lambda: pipeline.build(self.changed(settings)))
+
+    def topology_key(self, settings: Settings) -> list[Any]:
+        """All that the compiled topology depends on."""
         spec = self.job.study.spec
-        called = route_of(spec, settings)[1]
         said = {k: v for k, v in settings.items() if k.startswith(("topology.", "generate.")) or k == "services.count"}
-        key = [said, called if "services.count" in said else ""]
-        return self.memory.once(
-            "twin", key, lambda: pipeline.build(changed_topology(self.snapshot(settings), said, called))
+        called = route_of(spec, settings)[1] if "services.count" in said else ""
+        cards = {n: [s.type, s.hw_offload] for n, s in self.card_objects(settings, self.snapshot(settings)).items()}
+        return [said, called, cards]
+
+    def changed(self, settings: Settings) -> Snapshot:
+        """The topology with the settings, cards included."""
+        snapshot = changed_topology(self.snapshot(settings), settings, route_of(self.job.study.spec, settings)[1])
+        wanted = self.card_objects(settings, snapshot)
+        known = {card.spec.node: card for card in snapshot.all(NetworkCard)}
+        made = (
+            known.get(n) or NetworkCard(metadata=Metadata(name=f"{n}-card"), spec=spec) for n, spec in wanted.items()
         )
+        return snapshot.changed(c.model_copy(update={"spec": wanted[c.spec.node]}) for c in made)
+
+    def card_objects(self, settings: Settings, snapshot: Snapshot) -> dict[str, NetworkCardSpec]:
+        """Node -> its NetworkCard's spec as the study wants it, for the nodes for which it wants one."""
+        nodes = [node.name for node in snapshot.all(Node)]
+        profiles = self.profiles()
+        said = cards_of(self.job.study.spec, settings, nodes)
+        offloads = offload_of(settings, nodes)
+        found = {}
+        known = {card.spec.node: card.spec for card in snapshot.all(NetworkCard)}
+        for node in nodes:
+            spec = known.get(node, NetworkCardSpec(node=node))
+            if node in said:
+                if said[node] not in profiles:
+                    raise wrong("cards", f"no profile {said[node]!r}", f"there are {', '.join(sorted(profiles))}")
+                spec = _card_of(node, profiles[said[node]])
+            if node in offloads:
+                spec = spec.model_copy(update={"hw_offload": offloads[node]})
+            if node in said or node in offloads:
+                found[node] = spec
+        return found
 
     def snapshot(self, settings: Settings) -> Snapshot:
         spec = self.job.study.spec
@@ -156,29 +191,26 @@ class _Scenes:
                 raise YtwinError(f"{host.name} does not reach {to}: {said.reason}")
             return host.name, to, programs(said, twin.world)
 
-        topology = {
-            k: v for k, v in settings.items() if k.startswith(("topology.", "generate.")) or k == "services.count"
-        }
-        return self.memory.once("path", [topology, client, to, protocol], trace)
+        return self.memory.once("path", [self.topology_key(settings), client, to, protocol], trace)
 
     def cards(self, settings: Settings) -> dict[str, HardwareProfile]:
         """Chassis -> profile, with the numbers that the settings say."""
-        twin, profiles, spec = self.twin(settings), self.profiles(), self.job.study.spec
-        said = cards_of(spec, settings, [config.node for config in twin.nodes])
+        twin, profiles = self.twin(settings), self.profiles()
+        said = cards_of(self.job.study.spec, settings, [config.node for config in twin.nodes])
         by_node = {card.spec.node: card.spec for card in twin.snapshot.all(NetworkCard)}
         limits = limits_of(twin.nodes)
+        wanted = self.card_objects(settings, twin.snapshot)
         found: dict[str, HardwareProfile] = {}
         for config in twin.nodes:
             chassis = chassis_name(config)
-            if config.node in said:
-                if said[config.node] not in profiles:
-                    raise wrong(
-                        "cards", f"no profile {said[config.node]!r}", f"there are {', '.join(sorted(profiles))}"
-                    )
-                found[chassis] = profiles[said[config.node]]
-            else:
-                datapath: Literal["system", "netdev"] = "netdev" if limits[chassis].datapath == "netdev" else "system"
+            datapath: Literal["system", "netdev"] = "netdev" if limits[chassis].datapath == "netdev" else "system"
+            if config.node not in said:
                 found[chassis] = profile_of(by_node.get(config.node), datapath, profiles)
+                continue
+            named = profiles[said[config.node]]
+            # A plain NIC's profile is taken by its name, so that kube-proxy's and both of OVS's can be had.
+            plain = named.card == "none"
+            found[chassis] = named if plain else profile_of(wanted[config.node], datapath, {named.name: named})
         return _with_numbers(found, settings)
 
     def scene(self, settings: Settings, chance: int | None = None) -> Scene:
@@ -187,9 +219,9 @@ class _Scenes:
         if chance is not None:
             cards = drawn(cards, chance)
         # Rules of offload do not depend on a profile's numbers, so drawn cards are judged like those of the study.
-        names = {chassis: card.name for chassis, card in cards.items()}
-        topology = {k: v for k, v in settings.items() if not k.startswith(("load.", "card.", "cards."))}
-        verdicts = self.memory.once("verdicts", [topology, names], lambda: judge_offload(found, cards))
+        names = {chassis: [card.name, [rule.code for rule in card.offload]] for chassis, card in cards.items()}
+        key = [self.topology_key(settings), route_of(self.job.study.spec, settings), names]
+        verdicts = self.memory.once("verdicts", key, lambda: judge_offload(found, cards))
         return Scene(self.twin(settings), found, cards, verdicts, client, to)
 
     def load(self, settings: Settings, cards: Mapping[str, HardwareProfile]) -> Load:
@@ -202,6 +234,13 @@ class _Scenes:
             sizes = [int(card.encapsulation.underlay_mtu.value) for card in cards.values()]
             return replace(named, mtu_bytes=max(sizes, default=named.mtu_bytes))
         return named
+
+
+def _card_of(node: str, profile: HardwareProfile) -> NetworkCardSpec:
+    """The NetworkCard object that means this profile, with the profile's own ports."""
+    gbps = profile.ports.rate.value / 1e9
+    ports = int(profile.ports.count.value)
+    return NetworkCardSpec(node=node, type=profile.card, model=profile.name, ports=ports, port_speed_gbps=gbps)
 
 
 def _decoded(study: Study, fields: Mapping[str, Any]) -> Load:
@@ -306,17 +345,40 @@ def evaluate_path(job: Job, point: Point, memory: Memory) -> tuple[dict[str, flo
     """What the path gives under the load. The topology's number of Services counts for kube-proxy."""
     settings, scenes = dict(point.settings), _Scenes(job, memory)
     scene = scenes.scene(settings, point.seed if point.draws else None)
+    load = scenes.load(settings, scene.cards)
     prediction = predict(
         scene.programs,
         scene.verdicts,
         scene.cards,
-        scenes.load(settings, scene.cards),
+        load,
         engine=point.engine,
         seed=point.seed,
         services=scene.services,
         intervals=point.intervals,
     )
-    return measures_of(prediction, point.intervals or point.engine != "analytic"), texts_of(prediction, scene.verdicts)
+    measures = measures_of(prediction, point.intervals or point.engine != "analytic")
+    return {**measures, **_traffic(measures, load), **_programming(scene)}, texts_of(prediction, scene.verdicts)
+
+
+def _traffic(measures: Mapping[str, float], load: Load) -> dict[str, float]:
+    """Of packets, what they are in bits: frames with check sequence, without preamble and gap."""
+    if not isinstance(load, PacketRate):
+        return {}
+    each = load.size_bytes * 8 * 1e6 / 1e9
+    rate = Metric.PACKET_RATE.value
+    return {
+        f"traffic_gbit_per_s{end}": measures[rate + end] * each
+        for end in ("", ".low", ".high")
+        if rate + end in measures
+    }
+
+
+def _programming(scene: Scene) -> dict[str, float]:
+    """How long kube-proxy takes after a change of any Service (its profile says how long per Service); nothing for others."""
+    proxies = [card.service_proxy for card in scene.cards.values() if card.service_proxy is not None]
+    if not proxies:
+        return {}
+    return {"programming_ms": max(proxy.program_time.value for proxy in proxies) * scene.services / UNITS["time"]["ms"]}
 
 
 def measures_of(prediction: Prediction, intervals: bool) -> dict[str, float]:

@@ -33,6 +33,8 @@ class Made:
     points: int
     missing: int = 0
     """Points that the answer would need as well."""
+    unexpected: tuple[str, ...] | None = None
+    """What is not as the study expects; None where nothing is expected."""
 
 
 def page(job: Job, answer: Answer, made: Made, memory: Memory | None = None) -> Page:
@@ -40,12 +42,12 @@ def page(job: Job, answer: Answer, made: Made, memory: Memory | None = None) -> 
     said = sentences(answer)
     spec = job.study.spec
     lead = " ".join(said[:2])
-    style = Style.WARN if made.missing or answer.failed else Style.GOOD
+    style = Style.WARN if made.missing or answer.failed or made.unexpected else Style.GOOD
     if made.missing:
         lead = f"Not finished: {made.missing} points are missing. {lead}"
     if not [row for row in answer.rows if not row.error]:
         style = Style.BAD
-    sections = [_answer_section(job, said, answer)]
+    sections = [_answer_section(job, said, answer, made)]
     if drawn := charts(answer):
         sections.append(Section("Plots", [figure for chart in drawn for figure in _figures(chart)], anchor="plots"))
     sections += _comparison_section(answer)
@@ -81,8 +83,12 @@ def _merits(answer: Answer) -> list[tuple[str, str]]:
     return [(number_text(plain, metric, answer), f"{title_of(metric, answer).removeprefix('highest ')}, {word}")]
 
 
-def _answer_section(job: Job, said: Sequence[str], answer: Answer) -> Section:
+def _answer_section(job: Job, said: Sequence[str], answer: Answer, made: Made) -> Section:
     blocks: list[Block] = [Text(sentence) for sentence in said[2:]]
+    if made.unexpected is not None:
+        blocks += [Text(f"Not as expected: {sentence}", Style.BAD) for sentence in made.unexpected]
+        if not made.unexpected:
+            blocks.append(Text("All that the study expects (expected.yaml) is so.", Style.DIM))
     blocks.append(answer_table(answer))
     if len(answer.rows) > MOST_ROWS:
         blocks.append(Text(f"{MOST_ROWS} of {len(answer.rows)} variants are shown; results.csv has all.", Style.DIM))

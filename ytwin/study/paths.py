@@ -4,6 +4,7 @@
 | --- | --- |
 | `load.FIELD` | a field of the load |
 | `nodes.PATTERN.card` | hardware profile of the nodes that the pattern (`*`, `node1`) names |
+| `nodes.PATTERN.offload` | whether their cards offload (`true`, `false`) |
 | `card.NUMBER` | a number of every profile in use, e.g. `card.eswitch.insertionRate` |
 | `cards.PROFILE.NUMBER` | the same of one profile |
 | `path.from`, `path.to`, `path.protocol` | who calls what |
@@ -20,7 +21,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from pydantic.alias_generators import to_camel, to_snake
 
@@ -38,6 +39,7 @@ _TOPOLOGY = re.compile(r"topology\.(\w+)\.(.+?)\.((?:spec|metadata|status)[.\[].
 _PART = re.compile(r"\.?([^.\[\]]+)|\[([^\]]+)\]")
 
 Settings = Mapping[str, Scalar]
+T = TypeVar("T")
 
 
 def problem_of_path(path: str, spec: StudySpec) -> tuple[str, str] | None:
@@ -45,7 +47,7 @@ def problem_of_path(path: str, spec: StudySpec) -> tuple[str, str] | None:
     root, _, rest = path.partition(".")
     if root == "load" and rest:
         return None if spec.load else (f"{path}: the study has no load", "write load: {kind: ...}")
-    if root == "nodes" and rest.endswith(".card") and rest != ".card":
+    if root == "nodes" and rest.partition(".")[0] and rest.endswith((".card", ".offload")):
         return None
     if (root == "card" and "." in rest) or (root == "cards" and rest.count(".") >= 2) or path == "services.count":
         return None
@@ -109,16 +111,32 @@ def wrong(path: str, message: str, hint: str) -> InvalidInput:
 
 def cards_of(spec: StudySpec, settings: Settings, nodes: Iterable[str]) -> dict[str, str]:
     """Node -> name of its profile, for the nodes for which the study says one; the last pattern that fits wins."""
-    said = {**spec.cards}
-    for rest, value in below(settings, "nodes").items():
-        said[rest.removesuffix(".card")] = str(value)
+    said = {**spec.cards, **{name: str(value) for name, value in _of_nodes(settings, "card").items()}}
+    return _by_node(said, nodes, "card")
+
+
+def offload_of(settings: Settings, nodes: Iterable[str]) -> dict[str, bool]:
+    """Node -> whether its card offloads, for the nodes for which the study says so."""
+    said = {}
+    for pattern, value in _of_nodes(settings, "offload").items():
+        if not isinstance(value, bool):
+            raise wrong(f"nodes.{pattern}.offload", f"{value!r} is neither true nor false", "write true or false")
+        said[pattern] = value
+    return _by_node(said, nodes, "offload")
+
+
+def _of_nodes(settings: Settings, field: str) -> dict[str, Scalar]:
+    said = below(settings, "nodes")
+    return {rest.removesuffix(f".{field}"): value for rest, value in said.items() if rest.endswith(f".{field}")}
+
+
+def _by_node(said: Mapping[str, T], nodes: Iterable[str], field: str) -> dict[str, T]:
     names = tuple(nodes)
     for pattern in said:
         if not any(fnmatchcase(name, pattern) for name in names):
-            raise wrong(
-                f"nodes.{pattern}.card", f"no node is called {pattern!r}", f"there are {', '.join(names) or 'none'}"
-            )
-    return {name: card for name in names for pattern, card in said.items() if fnmatchcase(name, pattern)}
+            hint = f"there are {', '.join(names) or 'none'}"
+            raise wrong(f"nodes.{pattern}.{field}", f"no node is called {pattern!r}", hint)
+    return {name: value for name in names for pattern, value in said.items() if fnmatchcase(name, pattern)}
 
 
 @dataclass(frozen=True, slots=True)
