@@ -262,15 +262,7 @@ def build(
                 for route, clients in _shared_out(parts, load.clients, turn)
             ]
         case OpenRequests():
-            sources = [
-                replace(
-                    load,
-                    name=route.name,
-                    gap_ps=stretched(load.gap_ps, 1 / part),
-                    connections=_known_apart(load, part),
-                ).source(_round_trip(make, route, changing(load)))
-                for route, part in parts
-            ]
+            sources = [_requests(make, load, route, part) for route, part in parts]
     met = {step.station for source in sources for step in source.steps}
     return Network(
         tuple(s for s in make.stations.values() if s.name in met), tuple(sources), tuple(make.tables.values())
@@ -384,7 +376,14 @@ def _bulk(make: _Builder, load: BulkTcp, route: Route, streams: int, stream_ps: 
 def _packets(make: _Builder, load: PacketRate, route: Route, part: float, rate: float) -> Open:
     steps = make.packet(route) if changing(load) else make.way(route.forward, "forward")
     flows = _known_apart(load, part)
-    return replace(load, name=route.name, rate_per_s=rate * part, flows=flows).source(steps)
+    source = replace(load, name=route.name, rate_per_s=rate * part, flows=flows).source(steps)
+    return replace(source, under_way=changing(load))
+
+
+def _requests(make: _Builder, load: OpenRequests, route: Route, part: float) -> Open:
+    gap_ps, known = stretched(load.gap_ps, 1 / part), _known_apart(load, part)
+    own = replace(load, name=route.name, gap_ps=gap_ps, connections=known)
+    return replace(own.source(_round_trip(make, route, changing(load))), under_way=changing(load))
 
 
 def _known_apart(load: Load, part: float) -> int:

@@ -175,12 +175,11 @@ class Outcome:
 
 
 def _mean(outcomes: Sequence[Outcome]) -> Outcome:
-    """Of runs that share out the clients in different ways; the jobs of each weigh as many as they are."""
+    """Of runs that share out the clients in different ways, each as likely."""
     if len(outcomes) == 1:
         return outcomes[0]
-    known = [(o.latency_ps, o.done_per_s) for o in outcomes if o.latency_ps is not None]
-    weight = sum(rate for _, rate in known)
-    latency = [sum(values[i] * rate for values, rate in known) / weight if weight else math.nan for i in range(3)]
+    known = [o.latency_ps for o in outcomes if o.latency_ps is not None]
+    latency = [float(np.mean([values[i] for values in known])) if known else math.nan for i in range(3)]
     names = sorted({name for o in outcomes for name in o.utilisation})
     return Outcome(
         float(np.mean([o.done_per_s for o in outcomes])),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Protocol
 
 from ytwin.sim.distributions import Constant, Distribution, Exponential, Gamma, PerByte, Service, Uniform
@@ -95,4 +96,6 @@ def random_network(chance: Chance) -> tuple[Network, int | None]:
             think = _gap(chance, int(chance.integers(0, 50)) + 1) if int(chance.integers(0, 3)) else Constant(0)
             clients, retry_ps = int(chance.integers(1, 9)), int(chance.integers(1, 60))
             sources.append(Closed(f"closed{i}", route(), clients, think, _maybe(chance, 1, 5), retry_ps))
-    return Network(stations, tuple(sources), tables), _maybe(chance, 100, 4000)
+    stop_ps = _maybe(chance, 100, 4000)
+    begun = (replace(s, under_way=not chance.integers(0, 3)) if isinstance(s, Open) else s for s in sources)
+    return Network(stations, tuple(begun), tables), stop_ps

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from ytwin.core.units import require
 from ytwin.sim import loop, passes, tables
-from ytwin.sim.model import Arrivals, Closed, Network, Pipeline, Source, as_source
+from ytwin.sim.model import Arrivals, Closed, Network, Open, Pipeline, Source, as_source, entries_at_start
 from ytwin.sim.results import Result, SourceResult, TableCounts
 from ytwin.sim.streams import SourceDraws, SourceStream, Streams
 from ytwin.sim.summary import StageSummary, Summary
@@ -137,12 +137,12 @@ def _lower(network: Network, draws: Sequence[SourceDraws]) -> tuple[Integers, lo
         **dict.fromkeys(("step", "connection", "used", "following", "came_ps", "start_ps", "end_ps", "lost_at"), per_job),
         "tries": (sum(jobs), 0),
         "waits_ps": (values, -1),
-        "seen": (connections, 0),
+        "seen": _seen(sources, first_connection),
         "issued": (len(sources), 0),
         "next_connection": (len(sources), 0),
         "size": (1, 0),
         "active": (1, 0),
-        "tables": np.concatenate([np.empty(0, np.int64), *(tables.empty(t, connections) for t in network.tables)]),
+        "tables": _tables(network, first_connection),
     }  # fmt: skip
     ends = np.cumsum([p[0] if isinstance(p, tuple) else len(p) for p in parts.values()]).tolist()
     begins = [0, *ends[:-1]]
@@ -150,6 +150,25 @@ def _lower(network: Network, draws: Sequence[SourceDraws]) -> tuple[Integers, lo
     for begin, end, part in zip(begins, ends, parts.values(), strict=True):
         memory[begin:end] = part[1] if isinstance(part, tuple) else part
     return memory, loop.Map(**dict(zip(parts, begins, strict=True)), sources=len(sources), connections=connections)
+
+
+def _seen(sources: Sequence[Source], first_connection: Integers) -> Integers:
+    """Whether a first job of the connection was there: of those that are under way from the beginning, it was."""
+    seen = np.zeros(int(first_connection[-1]), np.int64)
+    for source, first, end in zip(sources, first_connection, first_connection[1:], strict=False):
+        if isinstance(source, Open) and source.under_way:
+            seen[first : min(end, first + source.connections)] = 1
+    return seen
+
+
+def _tables(network: Network, first_connection: Integers) -> Integers:
+    """All tables, with what is in them from the beginning."""
+    held = entries_at_start(network, np.diff(first_connection).tolist())
+    found = [np.empty(0, np.int64)]
+    for table in network.tables:
+        found.append(tables.empty(table, int(first_connection[-1])))
+        tables.fill(found[-1], held[table.name])
+    return np.concatenate(found)
 
 
 class _StageRun:

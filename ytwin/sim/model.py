@@ -164,6 +164,9 @@ class Open:
     jobs_per_connection: int | None = None
     """After so many jobs a connection ends and a new one stands in its place; None: never."""
     size_bytes: Distribution = field(default_factory=lambda: Constant(0))
+    under_way: bool = False
+    """The connections of the beginning are old ones: of any age, no job of theirs is a first one, and their tables have them, as
+    many as there is room for. So a run shows at once what one that begins empty comes to when all of these have ended."""
 
     def __post_init__(self) -> None:
         where, per = f"source {self.name}", self.jobs_per_connection
@@ -255,6 +258,18 @@ class Network:
                 "a request could take no time at all, so that a client asks for ever at one instant",
                 "give at least one step that every request makes",
             )
+
+
+def entries_at_start(network: Network, met: Sequence[int]) -> dict[str, list[int]]:
+    """Table -> connections that are in it from the beginning, numbered over all sources; `met`: how many each source has."""
+    found: dict[str, list[int]] = {table.name: [] for table in network.tables}
+    first = 0
+    for source, count in zip(network.sources, met, strict=True):
+        if isinstance(source, Open) and source.under_way:
+            for name in sorted({step.table for step in source.steps if step.table}):
+                found[name] += range(first, first + min(source.connections, count))
+        first += count
+    return {table.name: found[table.name][: table.capacity] for table in network.tables}
 
 
 def _check_names(names: Sequence[str], what: str) -> None:

@@ -23,6 +23,7 @@ from ytwin.sim.model import (
     Source,
     Station,
     Table,
+    entries_at_start,
     moment_key,
 )
 from ytwin.sim.results import Result, SourceResult, TableCounts
@@ -55,6 +56,11 @@ class ConnectionTable:
         )
         if table.sweep_ps is not None:
             env.process(self.sweep(table.sweep_ps, table.idle_ps or 0))
+
+    def hold(self, connections: Sequence[int]) -> None:
+        """Entries of the beginning, the oldest first."""
+        self.last_used_ps.update(dict.fromkeys(connections, 0))
+        self.count["inserted"] = self.count["peak"] = len(connections)
 
     def hit(self, connection: int) -> bool:
         """Look a connection up, and use its entry."""
@@ -148,6 +154,8 @@ class Run:
             self.sources.append(run)
             first_job += drawn.jobs
             first_connection += run.most_connections
+        for name, held in entries_at_start(network, [s.most_connections for s in self.sources]).items():
+            self.tables[name].hold(held)
         if first_job > MAX_JOBS:
             raise OverflowError("more jobs than ranks")
 
@@ -184,6 +192,8 @@ class SourceRun:
             run.processes += [self.env.process(self.client(source)) for _ in range(source.clients)]
         else:
             self.most_connections = int(draws.connections.max(initial=-1)) + 1
+            if source.under_way:
+                self.known.update(range(source.connections))
             run.processes.append(self.env.process(self.arrivals()))
 
     def stopped(self) -> bool:

@@ -6,6 +6,7 @@ ones are at its end. Insertions that wait are a singly linked list; its first on
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -65,6 +66,18 @@ def empty(table: Table, connections: int) -> Integers:
     ]
     parts = [np.full(n, fill, np.int64) for fill in (ABSENT, 0, -1, -1, 0, -1)]
     return np.concatenate([*parts, np.array([-1, -1, 0, -1, -1, 0, *([0] * 8), *rules], np.int64)])
+
+
+def fill(memory: Integers, connections: Sequence[int]) -> None:
+    """Put connections into an empty table, as if they had been inserted before the beginning, the first one first."""
+    if not len(connections):
+        return
+    t, ids = at(0, connections_of(memory), 0), np.array(connections, np.int64)
+    memory[t.state + ids] = LIVE
+    memory[t.newer + ids[:-1]] = ids[1:]
+    memory[t.older + ids[1:]] = ids[:-1]
+    memory[t.ends + NEWEST], memory[t.ends + OLDEST], memory[t.ends + SIZE] = ids[-1], ids[0], len(ids)
+    memory[t.counts + INSERTED] = memory[t.counts + PEAK] = len(ids)
 
 
 def connections_of(memory: Integers) -> int:
