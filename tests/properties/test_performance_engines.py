@@ -228,3 +228,14 @@ def test_cores_go_with_what_goes_through():
     found = simulate_routes([one], PacketRate("p", math.inf), {}, analytic, limit_per_s=1e7, duration_ps=5 * MS)
     assert found[Metric.HOST_CORES].value == pytest.approx(4.0, rel=0.01)
     assert found[Metric.CPI].value == 1.5
+
+
+def test_a_run_begins_in_the_middle():
+    """10,000 flows of 100 packets: each lasts a second, but a run of 10 ms sees the one packet in 100 that opens a flow, and all
+    others in the table."""
+    card = replace(CARD, connections=10**6)
+    one = replace(route(FAST, tables=(card,)), software=(SLOW, SLOW), first=(SLOW, SLOW))
+    load = PacketRate("p", 1e6, flows=10_000, jobs_per_flow=100)
+    found = run(one, load, duration_ps=10 * MS, limit_per_s=1e8)
+    software = found.utilisation["slow path of a"] * 2 / 0.2e-6 / 1e6
+    assert software == pytest.approx(0.01, rel=0.2)

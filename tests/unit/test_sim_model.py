@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -252,3 +253,27 @@ def _after_pipeline(replication: int) -> np.random.Generator:
     generator = Streams(1, replication).generator("model")
     random_pipeline(generator)
     return generator
+
+
+@pytest.mark.parametrize("engine", [fast.simulate, reference.simulate])
+def test_connections_under_way_are_neither_new_nor_unknown(engine):
+    """Of five old connections the table has room for three; none is opened, and each ends at an age of its own."""
+    steps = (
+        Step("cores", Constant(10), table="cache"),
+        Step("cores", Constant(7), opening=True),
+        Step("wire", Constant(1)),
+    )
+    table = Table("cache", capacity=3, insert_ps=10**9)
+    old = Open("old", steps, Constant(1000), connections=5, under_way=True)
+    stations = (Station("cores"), Station("wire"))
+    draws = draw_network(Network(stations, (old,), (table,)), Streams(1), {"old": 200})
+    result = engine(Network(stations, (old,), (table,)), draws)
+    waits, connections = result["old"].waits_ps, draws[0].connections
+    assert (waits[1] == -1).all()
+    assert ((waits[0] == -1) == (connections < 3)).all()
+    assert (result.tables[0].peak, result.tables[0].entries) == (3, 3)
+    new = replace(old, under_way=False)
+    assert (engine(Network(stations, (new,), (table,)), draws)["old"].waits_ps[1] >= 0).sum() == 5
+    ending = replace(old, jobs_per_connection=50)
+    firsts = draw_network(Network(stations, (ending,), (table,)), Streams(1), {"old": 40})[0].connections
+    assert firsts.max() > 4  # some of the old ones end long before their 50th job

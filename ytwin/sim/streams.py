@@ -108,7 +108,7 @@ class SourceStream:
             self._used = np.zeros(source.connections, np.int64)
             if source.under_way and source.jobs_per_connection is not None:
                 ages = streams.generator(f"{source.name}/age")
-                self._used = ages.integers(0, source.jobs_per_connection, source.connections, np.int64)
+                self._used = ages.integers(1, source.jobs_per_connection + 1, source.connections, np.int64)
             weights = np.arange(1, source.connections + 1, dtype=np.float64) ** -source.popularity
             self._cumulated = np.cumsum(weights) / weights.sum()
             self._next_connection = np.array([source.connections], np.int64)
