@@ -7,6 +7,7 @@ exception becomes a result that failed.
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from dataclasses import dataclass, field
@@ -138,6 +139,8 @@ class LocalWorkers:
     def _submit(self, job: Job, piece: Sequence[Point], jobs: int) -> Future[tuple[Result, ...]]:
         # Loaded here: a run in one process, and `ytwin --help`, do without.
         loky = import_module("joblib.externals.loky")
+        # loky starts a worker anew that has grown, and says so; what it computed by then is not lost.
+        warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
         self._executor = loky.get_reusable_executor(max_workers=jobs, timeout=60)
         future: Future[tuple[Result, ...]] = self._executor.submit(compute, job, piece, self.measure)
         return future

@@ -53,8 +53,10 @@ from ytwin.verify.naming import find_client, find_destination
 
 T = TypeVar("T")
 
-REMEMBERED: Final = 24
-"""Things of each kind that a Memory keeps: a study changes few parameters that need a new topology."""
+REMEMBERED: Final = {"twin": 3, "generated": 3}
+"""How many of a kind a Memory keeps: a compiled topology of 10,000 Services takes hundreds of megabytes."""
+MOST_REMEMBERED: Final = 64
+"""Of other kinds."""
 
 
 class Memory:
@@ -69,7 +71,7 @@ class Memory:
         if name not in self._kept:
             self._kept[name] = make()
             of_kind = [k for k in self._kept if k[0] == kind]
-            for old in of_kind[:-REMEMBERED]:
+            for old in of_kind[: -REMEMBERED.get(kind, MOST_REMEMBERED)]:
                 del self._kept[old]
         self._kept.move_to_end(name)
         result: T = self._kept[name]
