@@ -71,7 +71,7 @@ def _with_software(path: PathClass, profile: int) -> PathClass:
 
 
 def most_loaded(found: Capacity) -> dict[str, str]:
-    """ "node", "card", "gateway" -> the node of that kind whose fullest resource is fullest. Kinds that there are not are left out."""
+    """ "node", "card", "gateway" -> the node of that kind whose fullest resource is fullest. Without kinds that there are not."""
     cluster = found.cluster
     hard = [number for number, resource in enumerate(RESOURCES) if resource in HARD]
     fullest = np.where(

@@ -181,9 +181,9 @@ class _Survey:
         namespace, _, name = target.service.partition("/")
         service = self.services[target.service]
         port = next(p for p in service.spec.ports if p.port == target.port and p.protocol.lower() == target.protocol)
-        endpoints = self.snapshot.objects.get(ObjectId(Endpoints.KIND, namespace, name))
+        endpoints = self.snapshot.get(Endpoints, name, namespace)
         found = []
-        for subset in endpoints.subsets if isinstance(endpoints, Endpoints) else ():
+        for subset in endpoints.subsets if endpoints is not None else ():
             if not any(p.name == port.name and p.protocol == port.protocol for p in subset.ports):
                 continue
             for address in subset.addresses:
