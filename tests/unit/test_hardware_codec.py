@@ -191,6 +191,12 @@ def test_points_of_crowding_are_in_order() -> None:
     assert said == "mine.yaml:10: spec.eswitch.crowding[1].entries: no more entries than the point before [order]"
 
 
+def test_the_network_takes_a_part_of_the_path() -> None:
+    said, _ = refused("  host: {latency: {value: 1 us, kind: assumed, source: x}}\n")
+    assert "spec.host.latency: cards and wire take" in said
+    assert "the path that they are part of 1 us [range]" in said
+
+
 def test_all_problems_at_once() -> None:
     said = refused(
         "  eswitch:\n    packetTime: {value: 12.5, kind: guess}\n    passtime: {}\n"

@@ -58,6 +58,7 @@ ROUND = {
     "host.stream_rate": 40e9,
     "host.latency": 20 * US,
     "host.latency_scv": 0.04,
+    "host.network_latency": 6 * US,
     "host.request_instructions": 30000,
     "host.request_cpi": 1,
     "host.frequency": 3e9,
@@ -175,6 +176,30 @@ def test_gateway_adds_its_card() -> None:
     assert cost.latency_ps == 21 * US + 2 * US + 2 * 0.5 * US
     assert Share.HOST not in works(cost, "gw")
     assert Share.PCIE not in works(cost, "gw")
+
+
+def test_one_chassis_has_one_card_and_no_wire() -> None:
+    near = Visit("node1", Entry.PORT, "port", "Pod", "Pod", EST.visits[0].passes)
+    program = replace(EST, visits=(near,))
+    offloaded = path_cost(program, CARDS, BOTH, 60)
+    assert offloaded.latency_ps == (20 - 6) * US + 2 * US + 2 * 0.5 * US
+    assert Share.PORTS not in works(offloaded)
+    assert works(offloaded)[Share.HOST] == 2 * 25
+    assert not any("wire" in part.stage for part in offloaded.latency)
+    slow = path_cost(program, CARDS, NONE, 60)
+    slow_ns = works(slow)[Share.SLOW_PATH]
+    assert slow.latency_ps == pytest.approx((20 - 6 + 2 + 0.5 + 2 * 4) * US + slow_ns * NS)  # through representors
+    plain = path_cost(program, {"node1": rounded("ovs-kernel")}, {}, 60)
+    assert plain.latency_ps == pytest.approx((20 - 6 + 2 * 4) * US + slow_ns * NS)
+    tiny = path_cost(program, {"node1": rounded("ovs-kernel", host__latency=5 * US)}, {}, 60)
+    assert tiny.latency_ps == pytest.approx(2 * 4 * US + slow_ns * NS)
+
+
+def test_one_chassis_with_a_client_outside_has_a_wire() -> None:
+    visit = Visit("node1", Entry.PORT, "port", "outside", "Pod", EST.visits[0].passes)
+    cost = path_cost(replace(EST, visits=(visit,)), CARDS, BOTH, 60)
+    assert cost.latency_ps == 20 * US + 0.5 * US
+    assert works(cost)[Share.PORTS] == (60 + 24) * 8 / 100
 
 
 def test_client_outside() -> None:

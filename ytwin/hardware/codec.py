@@ -327,6 +327,11 @@ class _Document:
             if number.value >= wrap.underlay_mtu.value:
                 message = f"{number} leave nothing of an MTU of {wrap.underlay_mtu}"
                 self.problem(("spec", "encapsulation", name), "range", message, "write fewer bytes")
+        host = profile.host
+        if host.network_latency.value > host.latency.value:
+            where = self._said(("spec", "host", "networkLatency"), ("spec", "host", "latency"))
+            message = f"cards and wire take {host.network_latency}, and the path that they are part of {host.latency}"
+            self.problem(where, "range", message, "write networkLatency for the part, latency for all of it")
         if eswitch is not None and profile.card == "none":
             hint = "write card: SmartNIC or DPU, or leave the eswitch out"
             where = self._said(("spec", "eswitch"), ("spec", "card"))

@@ -185,6 +185,9 @@ class Host(Part):
     """Small packets per second that a generator sends and a sink takes."""
     latency: Duration
     """Application to application, one way, two stacks, two cards and a wire; without OVS."""
+    network_latency: Time
+    """The part of `latency` that the two cards and the wire take: what a path that stays on one chassis leaves out. 0: all of it
+    is software, as in a lab on one machine."""
     latency_scv: Ratio
     """Squared coefficient of variation of the stack's part: what makes the tail."""
     request_instructions: Instructions

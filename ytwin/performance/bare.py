@@ -26,6 +26,11 @@ def on_wire_out(visit: Visit) -> bool:
     return visit.exit in ("tunnel", _PHYSICAL) or (visit.exit == "port" and visit.exit_kind == OUTSIDE)
 
 
+def inside(program: Program) -> bool:
+    """Whether the packet stays on one chassis."""
+    return not any(on_wire_in(visit) or on_wire_out(visit) for visit in program.visits)
+
+
 def tunnelled(program: Program) -> bool:
     """Whether the packet has a tunnel header on some part of its way."""
     return any(v.entry is Entry.TUNNEL or v.exit == "tunnel" for v in program.visits)

@@ -15,8 +15,8 @@ Per visit of a chassis, with the profile of that chassis (what each number means
 
 host.latency is all that a path without OVS takes, with both ends' cards and one pass through each, half of it at each
 end. So an eSwitch adds pass_latency for its further passes only, and packet_latency only where a packet comes through a
-card that is at neither end (a gateway). For a path that stays on one chassis it is charged all the same: profiles do not
-tell its parts apart.
+card that is at neither end (a gateway). A path that stays on one chassis has no wire and no second card: host.latency
+without host.network_latency, and packet_latency and every pass of the eSwitch, if the packet goes through one.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from ytwin.core.units import PS_PER_S
 from ytwin.datapath.passes import Entry
 from ytwin.datapath.program import Direction, Op, Pass, Phase, Program, Visit
 from ytwin.hardware.model import ESwitch, HardwareProfile
-from ytwin.performance.bare import OUTSIDE, PROXY, on_wire_in, on_wire_out
+from ytwin.performance.bare import OUTSIDE, PROXY, inside, on_wire_in, on_wire_out
 from ytwin.performance.cpu import request_work_ps
 from ytwin.performance.types import Demand, LatencyPart, PathCost, Share
 from ytwin.sim.workloads import IPV4_TCP_BYTES
@@ -228,11 +228,11 @@ def _ends(
 ) -> None:
     """Stacks of sender and receiver. Of an end outside nothing is known: the inner one's latency stands for both."""
     ends = []
-    for visit, inside in (
+    for visit, known in (
         (program.visits[0], program.visits[0].entry_kind != OUTSIDE),
         (program.visits[-1], program.visits[-1].exit == "port" and program.visits[-1].exit_kind != OUTSIDE),
     ):
-        if inside:
+        if known:
             ends.append(visit)
     for visit in ends:
         card = _card(visit, cards)
@@ -240,8 +240,12 @@ def _ends(
         rate, number = (host.segment_rate, "segment_rate") if bulk else (host.packet_rate, "packet_rate")
         what = "a full segment" if bulk else "a small packet"
         bill.work(Share.HOST, visit.chassis, PS_PER_S / rate.value, 1, what, f"host.{number}")
-        time_ps = host.latency.value / len(ends)
-        bill.wait(f"stack, card and wire at {visit.chassis}", visit.chassis, time_ps, "host.latency")
+        if inside(program):
+            time_ps = max(0.0, host.latency.value - host.network_latency.value) / len(ends)
+            bill.wait(f"stack at {visit.chassis}", visit.chassis, time_ps, "host.latency", "host.network_latency")
+        else:
+            time_ps = host.latency.value / len(ends)
+            bill.wait(f"stack, card and wire at {visit.chassis}", visit.chassis, time_ps, "host.latency")
         if bulk:
             bits = 8 * (bulk_bytes - HEADER_BYTES)
             bill.cores(visit.chassis, card, PS_PER_S * bits / host.stream_rate.value, "copying", "host.stream_rate")
@@ -289,7 +293,7 @@ def _eswitch(
     bill.work(Share.ESWITCH, visit.chassis, time_ps, 1, f"{_many(passes, 'pass', 'passes')}{crowded}", *numbers)
     further = passes - 1
     stage = f"eSwitch of {visit.chassis}"
-    if visit is not program.visits[0] and visit is not program.visits[-1]:
+    if inside(program) or (visit is not program.visits[0] and visit is not program.visits[-1]):
         further = passes
         bill.wait(stage, visit.chassis, chip.packet_latency.value, "eswitch.packet_latency")
     bill.wait(stage, visit.chassis, further * chip.pass_latency.value, "eswitch.pass_latency")
@@ -315,7 +319,7 @@ def _slow_path(program: Program, visit: Visit, card: HardwareProfile, together: 
         (tunnels, slow.tunnel_time.value, "tunnel_time", _many(tunnels, "tunnel header", "tunnel headers")),
         (visit.count(Op.DP_HASH), slow.hash_time.value, "hash_time", "dp_hash"),
         (
-            int(visit.count(Op.CT_COMMIT) > 0),
+            int(program.phase is Phase.FIRST and visit.count(Op.CT_COMMIT) > 0),  # later packets find the entry
             PS_PER_S / slow.conntrack_setup_rate.value,
             "conntrack_setup_rate",
             "new conntrack entry",
