@@ -243,6 +243,7 @@ def _print(host: Host, found: Sequence[_Found]) -> None:
     from ytwin.verify import offload as room  # noqa: PLC0415
 
     shown: set[tuple[str, tuple[str, ...]]] = set()
+    stopped: list[str] = []
     for one in found:
         key = (one.title, tuple(way.name for way in one.ways))
         if key not in shown:
@@ -250,13 +251,15 @@ def _print(host: Host, found: Sequence[_Found]) -> None:
             names = ", ".join(f"{way.name} ({way.address})" for way in one.ways)
             output.print_text(f"# {host.name} -> {names}, {one.title}")
             output.print_table(room.HEADER, [room.row(group, one.cards) for group in room.groups(one.judged, False)])
-            if reasons := room.explained(one.judged):
-                output.print_text(f"\n{reasons}")
+            if (reasons := room.explained(one.judged)) and reasons not in stopped:
+                stopped.append(reasons)
             output.print_text("")
         if len(found) == 1:
             output.print_text(render(one.prediction))
     if len(found) > 1:
         output.print_table(*_table(found))
+    for reasons in stopped:
+        output.print_text(f"\n# What keeps packets in software\n{reasons}")
 
 
 def _table(found: Sequence[_Found]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
