@@ -38,7 +38,7 @@ def line_chart(
                     "y": [*one.high, *reversed(one.low)],
                     "fill": "toself",
                     "fillcolor": colour,
-                    "opacity": 0.14,
+                    "opacity": 0.1,
                     "line": {"width": 0},
                     "hoverinfo": "skip",
                     "showlegend": False,

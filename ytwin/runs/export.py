@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from ytwin.runs.store import Store
 from ytwin.study.charts import charts
+from ytwin.study.designs import told
 from ytwin.study.evaluate import Job
 from ytwin.study.goals import Answer, Number
 from ytwin.study.page import Made, page
@@ -90,7 +91,7 @@ def _answer_rows(answer: Answer) -> tuple[list[str], list[list[Any]]]:
     header += ["ending", *texts, "error"]
     lines = []
     for row in answer.rows:
-        line: list[Any] = [row.variant[label] for label in labels]
+        line: list[Any] = [told(row.variant[label]) for label in labels]
         line.append(row.replications)
         for metric in answer.metrics:
             number = row.numbers.get(metric)

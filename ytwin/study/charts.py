@@ -8,7 +8,7 @@ from typing import Final
 
 from ytwin.core.units import UNITS
 from ytwin.study.amounts import amount, unit_of, written
-from ytwin.study.designs import Variant
+from ytwin.study.designs import Variant, told
 from ytwin.study.goals import LIMIT, Answer, Row, Swing
 from ytwin.study.model import Plot
 from ytwin.study.words import amount_text, title_of
@@ -95,17 +95,17 @@ def _chart(plot: Plot, rows: Sequence[Row], answer: Answer) -> Chart | None:
     groups: dict[str, list[Row]] = {}
     rest = [p.label for p in answer.spec.parameters if p.label not in (plot.x, plot.by)]
     for row in known:
-        names = [str(row.variant[plot.by])] if plot.by else []
+        names = [told(row.variant[plot.by])] if plot.by else []
         # What neither stands on an axis nor is a series of its own makes further series, so that no line jumps back.
         if answer.spec.design.kind == "grid":
-            names += [f"{label} {row.variant[label]}" for label in rest if _varies(label, known)]
+            names += [f"{label} {told(row.variant[label])}" for label in rest if _varies(label, known)]
         groups.setdefault(", ".join(names), []).append(row)
     xs = [amount(row.variant[plot.x]) for row in known]
     left_out = max(0, len(groups) - MOST_SERIES)
     chosen = list(groups.items())[:MOST_SERIES]
     y_title = title_of(metric, answer)
     if any(x is None for x in xs):
-        names = list(dict.fromkeys(str(row.variant[plot.x]) for row in known))[:MOST_BARS]
+        names = list(dict.fromkeys(told(row.variant[plot.x]) for row in known))[:MOST_BARS]
         series = tuple(_bars(name, group, plot.x, names, metric, scale) for name, group in chosen)
         return Chart(title, plot.x, y_title, unit, series, tuple(names), log_y=plot.log_y, left_out=left_out)
     x_scale, x_unit = _x_scale([x.value for x in xs if x is not None], next(x.dimension for x in xs if x is not None))
@@ -159,7 +159,7 @@ def _line(name: str, rows: Sequence[Row], x: str, x_scale: float, metric: str, s
 
 
 def _bars(name: str, rows: Sequence[Row], x: str, names: Sequence[str], metric: str, scale: float) -> Series:
-    by_name: dict[str, Row] = {str(row.variant[x]): row for row in rows}
+    by_name: dict[str, Row] = {told(row.variant[x]): row for row in rows}
     known = [(index, by_name[n]) for index, n in enumerate(names) if n in by_name]
     y, low, high = _numbers([row for _, row in known], metric, scale)
     return Series(name, tuple(float(index) for index, _ in known), y, low, high)

@@ -39,7 +39,12 @@ class Variant:
     @property
     def text(self) -> str:
         """For people."""
-        return ", ".join(f"{name} {value}" for name, value in self.values) or "as it is"
+        return ", ".join(f"{name} {told(value)}" for name, value in self.values) or "as it is"
+
+
+def told(value: Scalar) -> str:
+    """A parameter's value as YAML has it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def levels(parameter: Parameter) -> tuple[Scalar, ...]:

@@ -12,6 +12,7 @@ from ytwin.report import Block, Code, Drawing, Figure, Page, Section, Style, Tab
 from ytwin.report.lines import Line, line_chart
 from ytwin.report.plots import Bars, grouped_bars
 from ytwin.study.charts import Chart, charts
+from ytwin.study.designs import told
 from ytwin.study.drawing import topology_picture
 from ytwin.study.evaluate import Job, Memory, Scene, scene_of
 from ytwin.study.goals import LIMIT, Answer, Number, Row
@@ -20,7 +21,9 @@ from ytwin.study.words import amount_text, number_text, sentences, title_of
 
 MOST_ROWS: Final = 200
 """Of a table in the page; the CSV has all."""
-_TEXT_COLUMNS: Final = {"limit": "what limits", "offload": "offload", "reasons": "why not", "notes": "notes"}
+_TEXT_COLUMNS: Final = {"limit": "what limits", "offload": "path"}
+_SHORT: Final = {"first packet only in software": "offloaded"}
+"""The outcome of every path through a card that tracks connections; why stands in answer.csv."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +50,10 @@ def page(job: Job, answer: Answer, made: Made, memory: Memory | None = None) -> 
         lead = f"Not finished: {made.missing} points are missing. {lead}"
     if not [row for row in answer.rows if not row.error]:
         style = Style.BAD
-    sections = [_answer_section(job, said, answer, made)]
+    sections = [_answer_section(job, said, made)]
     if drawn := charts(answer):
         sections.append(Section("Plots", [figure for chart in drawn for figure in _figures(chart)], anchor="plots"))
+    sections.append(_table_section(answer))
     sections += _comparison_section(answer)
     sections += _sensitivity_section(answer)
     scenes = _scenes(job, answer, memory or Memory())
@@ -83,17 +87,20 @@ def _merits(answer: Answer) -> list[tuple[str, str]]:
     return [(number_text(plain, metric, answer), f"{title_of(metric, answer).removeprefix('highest ')}, {word}")]
 
 
-def _answer_section(job: Job, said: Sequence[str], answer: Answer, made: Made) -> Section:
+def _answer_section(job: Job, said: Sequence[str], made: Made) -> Section:
     blocks: list[Block] = [Text(sentence) for sentence in said[2:]]
     if made.unexpected is not None:
         blocks += [Text(f"Not as expected: {sentence}", Style.BAD) for sentence in made.unexpected]
         if not made.unexpected:
             blocks.append(Text("All that the study expects (expected.yaml) is so.", Style.DIM))
-    blocks.append(answer_table(answer))
+    return Section("Answer", blocks, job.study.spec.method, "answer")
+
+
+def _table_section(answer: Answer) -> Section:
+    blocks: list[Block] = [answer_table(answer)]
     if len(answer.rows) > MOST_ROWS:
-        blocks.append(Text(f"{MOST_ROWS} of {len(answer.rows)} variants are shown; results.csv has all.", Style.DIM))
-    interval = _what_intervals_are(answer)
-    return Section("Answer", blocks, intro=" ".join(filter(None, (job.study.spec.method, interval))), anchor="answer")
+        blocks.append(Text(f"{MOST_ROWS} of {len(answer.rows)} variants are shown; answer.csv has all.", Style.DIM))
+    return Section("All variants", blocks, _what_intervals_are(answer), "table")
 
 
 def _what_intervals_are(answer: Answer) -> str:
@@ -113,13 +120,13 @@ def _what_intervals_are(answer: Answer) -> str:
 def answer_table(answer: Answer, rows: int = MOST_ROWS) -> Table:
     """One line per variant."""
     labels = [p.label for p in answer.spec.parameters]
-    texts = [name for name in _TEXT_COLUMNS if any(row.texts.get(name) for row in answer.rows)]
+    texts = [name for name in _TEXT_COLUMNS if len({row.texts.get(name, "") for row in answer.rows}) > 1]
     header = [*labels, *(title_of(metric, answer) for metric in answer.metrics), *(_TEXT_COLUMNS[t] for t in texts)]
     lines, styles = [], dict[tuple[int, int], Style]()
     for index, row in enumerate(answer.rows[:rows]):
-        cells = [str(row.variant[label]) for label in labels]
+        cells = [told(row.variant[label]) for label in labels]
         cells += [_cell(row, metric, answer) for metric in answer.metrics]
-        cells += [row.texts.get(name, "") for name in texts]
+        cells += [_SHORT.get(row.texts.get(name, ""), row.texts.get(name, "")) for name in texts]
         if row.error:
             styles[index, len(labels)] = Style.BAD
             cells[len(labels)] = f"failed: {row.error.splitlines()[0]}"
@@ -212,7 +219,7 @@ def _comparison_section(answer: Answer) -> list[Section]:
     if compare is None or not answer.comparisons:
         return []
     labels = [name for name, _ in answer.comparisons[0].others]
-    header = [*labels, "metric", f"a: {compare.a}", f"b: {compare.b}", "b against a", "sure?"]
+    header = [*labels, "metric", f"a: {told(compare.a)}", f"b: {told(compare.b)}", "b against a", "sure?"]
     lines = []
     for c in answer.comparisons[:MOST_ROWS]:
         change = "" if not c.a.value else f"{100 * (c.ratio.value - 1):+.1f} %"
@@ -222,10 +229,17 @@ def _comparison_section(answer: Answer) -> list[Section]:
         same = c.difference.low == c.difference.high == 0
         word = "equal" if same else "yes" if certain else "open"
         numbers_of_both = [number_text(n, c.metric, answer) for n in (c.a, c.b)]
-        lines.append([*(str(v) for _, v in c.others), title_of(c.metric, answer), *numbers_of_both, change, word])
+        lines.append([*(told(v) for _, v in c.others), title_of(c.metric, answer), *numbers_of_both, change, word])
     intro = "By pairs: both sides have the same chance, so what they share cancels. Open: the interval of the difference holds 0."
     numeric = frozenset(range(len(labels) + 1, len(labels) + 4))
-    return [Section(f"{compare.b} against {compare.a}", [Table(header, lines, None, numeric)], intro, "comparison")]
+    return [
+        Section(
+            f"{compare.parameter}: {told(compare.b)} against {told(compare.a)}",
+            [Table(header, lines, None, numeric)],
+            intro,
+            "comparison",
+        )
+    ]
 
 
 def _sensitivity_section(answer: Answer) -> list[Section]:
@@ -239,10 +253,10 @@ def _sensitivity_section(answer: Answer) -> list[Section]:
         quantity = swing.uncertain.quantity
         interval = " to ".join(amount_text(end, quantity.dimension) for end in (quantity.low, quantity.high))
         ends = [number_text(Number(v, v, v), answer.swing_metric, answer) for v in (swing.low, swing.high)]
-        told = [str(swing.variant[label]) for label in labels]
+        at = [told(swing.variant[label]) for label in labels]
         lines.append(
             [
-                *told,
+                *at,
                 swing.uncertain.profile,
                 swing.uncertain.number,
                 quantity.kind.value,

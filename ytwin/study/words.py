@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ytwin.study.amounts import amount, short, shown, written
-from ytwin.study.designs import Variant
+from ytwin.study.designs import Variant, told
 from ytwin.study.goals import LIMIT, Answer, Comparison, Number, Row, Swing, first_limits
 from ytwin.study.search import Ending
 
@@ -15,7 +15,7 @@ MOST_NAMED = 6
 
 def sentences(answer: Answer) -> tuple[str, ...]:
     """The answer in words; the first sentence is the answer."""
-    said = [*_results(answer), *_compared(answer), *_moved(answer), *_failures(answer)]
+    said = [*_compared(answer), *_results(answer), *_moved(answer), *_failures(answer)]
     return tuple(said) or ("Nothing was computed.",)
 
 
@@ -147,12 +147,28 @@ def _compared(answer: Answer) -> Iterator[str]:
     compare = answer.spec.goal.compare
     if compare is None or not answer.comparisons:
         return
-    for metric in dict.fromkeys(c.metric for c in answer.comparisons[:1]) or ():
-        of_metric = [c for c in answer.comparisons if c.metric == metric]
-        ranked = sorted(of_metric, key=lambda c: c.difference.value)
-        named_ones = ranked if len(ranked) <= 2 else [ranked[0], ranked[-1]]
-        for comparison in reversed(named_ones):
-            yield comparison_sentence(comparison, answer)
+    metric = answer.comparisons[0].metric
+    of_metric = [c for c in answer.comparisons if c.metric == metric]
+    ranked = sorted(of_metric, key=lambda c: -c.ratio.value)
+    if len(ranked) > 2:
+        higher, lower = (sum(test(c) for c in ranked) for test in (_higher, _lower))
+        b, a = told(compare.b), told(compare.a)
+        rest = len(ranked) - higher - lower
+        title = title_of(metric, answer)
+        yield (
+            f"Of {len(ranked)} comparisons, {title} with {compare.parameter} {b} is surely higher than with {a} in {higher}, "
+            f"surely lower in {lower}, and equal or open in {rest}."
+        )
+    for comparison in ranked if len(ranked) <= 2 else (ranked[0], ranked[-1]):
+        yield comparison_sentence(comparison, answer)
+
+
+def _higher(comparison: Comparison) -> bool:
+    return comparison.difference.low > 0
+
+
+def _lower(comparison: Comparison) -> bool:
+    return comparison.difference.high < 0
 
 
 def comparison_sentence(comparison: Comparison, answer: Answer) -> str:
@@ -160,15 +176,14 @@ def comparison_sentence(comparison: Comparison, answer: Answer) -> str:
     compare = answer.spec.goal.compare
     assert compare is not None
     metric, difference = comparison.metric, comparison.difference
-    where = ", ".join(f"{name} {value}" for name, value in comparison.others)
+    where = ", ".join(f"{name} {told(value)}" for name, value in comparison.others)
     sure = difference.low > 0 or difference.high < 0
-    text = (
-        f"{title_of(metric, answer)} with {compare.b} is {number_text(comparison.b, metric, answer)}, with {compare.a} "
-    )
-    text += f"{number_text(comparison.a, metric, answer)}"
+    a, b = (f"{compare.parameter} {told(value)}" for value in (compare.a, compare.b))
+    text = f"{title_of(metric, answer)} with {b}: {number_text(comparison.b, metric, answer)}, "
+    text += f"with {a}: {number_text(comparison.a, metric, answer)}"
     if comparison.a.value:
         percent = 100 * (comparison.ratio.value - 1)
-        text += f": {percent:+.1f} %"
+        text += f"; {percent:+.1f} %"
         if comparison.ratio.low != comparison.ratio.high:
             text += f" ({100 * (comparison.ratio.low - 1):+.1f} to {100 * (comparison.ratio.high - 1):+.1f} %)"
     if not sure and difference.low != difference.high:

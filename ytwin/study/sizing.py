@@ -1,0 +1,151 @@
+"""The model `sizing`: how many nodes, cores and how much money a rate of requests takes.
+
+The load (kind `open`) is that of a whole cluster: its rate, its connections. Clients and backends are spread evenly over all nodes,
+each on another node than what it calls, so a node plays every part of the traced path equally often, and has as much to do as the
+path's nodes on average. All nodes have one kind of hardware. The fewest nodes are sought on which no resource is busier than
+`model.busy` (default 0.7 of it).
+
+`model.nodePrice` (default 1) is a node's price without a card, `model.cardPrice` (default 0) what the card costs more, in any
+currency; a card that does nothing is paid for, too.
+
+| metric | meaning |
+| --- | --- |
+| nodes | that are needed |
+| host_cores | busy at the rate, all nodes together; forwarding_cores: those of OVS among them |
+| card_cores | the same of cards |
+| cost | of nodes and their cards |
+| nodes_in_software | that would be needed if nothing were offloaded |
+| break_even | price of a card up to which it is not dearer than as many nodes without as it takes then |
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from ytwin.core.errors import InvalidInput, Location, Problem
+from ytwin.core.units import PS_PER_S
+from ytwin.datapath.offload_types import Outcome
+from ytwin.performance import predict
+from ytwin.performance.cpu import busy_cores
+from ytwin.performance.types import PathCost, Prediction, Share
+from ytwin.sim.distributions import Exponential
+from ytwin.sim.workloads import OpenRequests
+
+if TYPE_CHECKING:  # it imports this module
+    from ytwin.study.evaluate import Scene
+
+MOST_NODES: Final = 1 << 24
+SOFTWARE: Final = (Share.SLOW_PATH, Share.UPCALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is planned for."""
+
+    busy: float = 0.7
+    node_price: float = 1.0
+    card_price: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sized:
+    """A cluster that is large enough."""
+
+    nodes: int
+    limit: str
+    """Kind of the resource that is busiest."""
+    said: Prediction
+    """Of a path in it."""
+
+
+def sizing(scene: Scene, load: OpenRequests, plan: Plan) -> tuple[dict[str, float], dict[str, str]]:
+    """Metrics and texts. InvalidInput: another load, mixed hardware."""
+    _check(scene, load)
+    found, software = (size(scene, load, plan.busy, assume) for assume in (None, Outcome.SOFTWARE))
+    rate = PS_PER_S / load.gap.mean
+    total = _total(found.said)
+    cores = busy_cores(total, rate, scene.cards)
+    forwarding = sum(
+        d.service_ps
+        for d in total.demands
+        if d.share in SOFTWARE and scene.cards[d.chassis].slow_path.runs_on == "host"
+    )
+    metrics = {
+        "nodes": float(found.nodes),
+        "host_cores": cores.host,
+        "forwarding_cores": rate * forwarding / PS_PER_S,
+        "card_cores": cores.card,
+        "cost": found.nodes * (plan.node_price + plan.card_price),
+        "nodes_in_software": float(software.nodes),
+        "break_even": (software.nodes / found.nodes - 1) * plan.node_price,
+    }
+    return metrics, {"limit": found.limit, "notes": "; ".join(found.said.notes)}
+
+
+def size(scene: Scene, load: OpenRequests, busy: float, assume: Outcome | None = None) -> Sized:
+    """The fewest nodes. What a node has to do falls as there are more, so halving finds it."""
+    chassis = {v.chassis for program in scene.programs for v in program.visits}
+    high = len(chassis)
+    while not (found := _on(scene, load, high, len(chassis), assume))[0] <= busy:
+        high *= 2
+        if high > MOST_NODES:
+            raise _wrong("load.rate", f"more than {MOST_NODES:,} nodes", "ask for less")
+    low = high // 2
+    while high - low > 1 and high > len(chassis):
+        middle = (low + high) // 2
+        tried = _on(scene, load, middle, len(chassis), assume)
+        low, high, found = (low, middle, tried) if tried[0] <= busy else (middle, high, found)
+    return Sized(high, found[1], found[2])
+
+
+def _on(
+    scene: Scene, load: OpenRequests, nodes: int, parts: int, assume: Outcome | None
+) -> tuple[float, str, Prediction]:
+    """How busy a node's fullest resource is, which one, and a path of the cluster: its nodes have what every node has."""
+    share = parts / nodes
+    connections = max(1, round(load.connections * share))
+    here = replace(load, gap=Exponential(load.gap.mean / share), connections=connections)
+    said = predict(
+        scene.programs, scene.verdicts, scene.cards, here, services=scene.services, assume=assume, intervals=False
+    )
+    kinds: dict[Share, float] = {}
+    for d in _total(said).demands:
+        if d.share is not Share.INSERTION:  # rules that come too late leave their connections in software
+            kinds[d.share] = kinds.get(d.share, 0.0) + d.service_ps / d.servers / here.gap.mean / parts
+    fullest = max(kinds, key=lambda kind: kinds[kind])
+    return kinds[fullest], str(fullest), said
+
+
+def _total(said: Prediction) -> PathCost:
+    assert said.total is not None
+    return said.total
+
+
+def _check(scene: Scene, load: object) -> None:
+    if not isinstance(load, OpenRequests):
+        raise _wrong(
+            "load", "sizing is for requests at a rate", "write load: {kind: open, rate: 1 M/s, connections: 10000}"
+        )
+    visited = {v.chassis for program in scene.programs for v in program.visits}
+    names = sorted({scene.cards[chassis].name for chassis in visited})
+    if len(names) > 1:
+        raise _wrong(
+            "cards", f"the path meets {' and '.join(names)}", "give all nodes one kind of hardware: nodes.*.card"
+        )
+
+
+def _wrong(path: str, message: str, hint: str) -> InvalidInput:
+    return InvalidInput([Problem(Location(path=path), "sizing", message, hint)])
+
+
+def plan_of(fields: Mapping[str, float]) -> Plan:
+    """From `model.FIELD`."""
+    plan = Plan(fields.get("busy", 0.7), fields.get("nodePrice", 1.0), fields.get("cardPrice", 0.0))
+    if not 0 < plan.busy <= 1:
+        raise _wrong("model.busy", f"{plan.busy:g}", "write a part of 1, such as 0.7")
+    if not all(math.isfinite(price) and price >= 0 for price in (plan.node_price, plan.card_price)):
+        raise _wrong("model.nodePrice", "a price below 0", "write what a node and a card cost, in one currency")
+    return plan
