@@ -10,7 +10,7 @@ import os
 import sys
 from importlib.metadata import entry_points
 
-from typer import Abort, BadParameter, Exit
+from typer import Abort, BadParameter, Exit, Typer
 
 from ytwin.cli import capacity as capacity
 from ytwin.cli import offload as offload
@@ -33,7 +33,11 @@ UsageError = BadParameter.__mro__[1]
 
 for _command in entry_points(group="ytwin.commands"):
     # What has side effects lives outside the twin, which must not import it: `deploy` comes in by its name.
-    app.add_typer(_command.load(), name=_command.name)
+    _loaded = _command.load()
+    if isinstance(_loaded, Typer):
+        app.add_typer(_loaded, name=_command.name)
+    else:
+        app.command(_command.name)(_loaded)
 
 
 def main(arguments: list[str] | None = None) -> int:

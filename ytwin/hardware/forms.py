@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
@@ -33,13 +33,19 @@ def forms(part: type[Part]) -> Mapping[str, FieldForm]:
     """Alias -> form of every field of a Part, in the order of the class."""
     found = {}
     for name, info in part.model_fields.items():
-        mark = next((m for m in info.metadata if isinstance(m, Mark)), None)
+        mark = _mark_in(info.annotation, info.metadata)
         inner = None if mark is not None else _part_in(info.annotation)
         many = inner is not None and getattr(info.annotation, "__origin__", None) is tuple
         annotation: Any = Annotated[(info.annotation, *info.metadata)] if info.metadata else info.annotation
         alias = info.alias or name
         found[alias] = FieldForm(name, alias, annotation, info.default, info.is_required(), mark, inner, many)
     return MappingProxyType(found)
+
+
+def _mark_in(annotation: Any, metadata: Iterable[Any]) -> Mark | None:
+    """The Mark of `Time` or, where the hardware may lack it, `Time | None`."""
+    alternatives = (m for arg in get_args(annotation) for m in getattr(arg, "__metadata__", ()))
+    return next((m for m in (*metadata, *alternatives) if isinstance(m, Mark)), None)
 
 
 def _part_in(annotation: Any) -> type[Part] | None:
