@@ -426,6 +426,19 @@ def test_intervals_come_from_the_numbers() -> None:
     assert not any("slow_path" in number for number in found.rests_on)
 
 
+def test_nodes_of_one_profile_keep_what_is_their_own() -> None:
+    span = {"host.segment_rate": (9e6, 11e6), "host.latency": (18 * US, 26 * US)}
+    values = {path: ROUND[path] for path in span}
+    fast = with_values(CARD, values, kind=Kind.ASSUMED, source="test", intervals=span)
+    for one in ("node1", "node2"):
+        narrow = with_values(fast, {"ports.count": 1, "ports.rate": 25e9}, kind=Kind.DATASHEET, source="test")
+        cards = {"node1": fast, "node2": fast, one: narrow}
+        found = predict(path(), (), cards, BulkTcp("bulk", 64, window_segments=None), assume=Outcome.OFFLOADED)
+        assert found.limit == f"ports of {one}"
+        bandwidth = found[Metric.BANDWIDTH]
+        assert bandwidth.low == bandwidth.value == bandwidth.high
+
+
 def test_prints_itself() -> None:
     text = str(predict(path(), (), CARDS, ONE, assume=Outcome.SOFTWARE))
     for part in (

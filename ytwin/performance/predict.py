@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, Literal, get_args
 
 from ytwin.core.errors import InvalidInput, Location, Problem
@@ -133,22 +133,35 @@ def _beside(case: Case, load: Load, found: Answer) -> set[str]:
 def _intervals(case: Case, load: Load, found: Answer, used: set[tuple[str, str]]) -> dict[Metric, tuple[float, float]]:
     down = dict.fromkeys(found.values, 0.0)
     up = dict.fromkeys(found.values, 0.0)
-    profiles = _profiles(case)
     for name, path in sorted(used):
-        number = numbers(profiles[name]).get(path)
-        if number is None or number.low == number.high:
+        moved = [
+            answer(case.on({c: cards.get(c, card) for c, card in case.cards.items()}), load).values
+            for cards in _moved(case, name, path)
+        ]
+        if not moved:
             continue
-        moved = []
-        for end in (number.low, number.high):
-            if end != number.value:
-                other = with_values(profiles[name], {path: end}, kind=number.kind, source=number.source)
-                cards = {c: other if card.name == name else card for c, card in case.cards.items()}
-                moved.append(answer(case.on(cards), load).values)
         for metric, value in found.values.items():
             changes = [_change(values[metric], value) for values in moved]
             down[metric] += min(0.0, *changes, 0.0) ** 2
             up[metric] += max(0.0, *changes, 0.0) ** 2
     return {m: (_changed(v, -math.sqrt(down[m])), _changed(v, math.sqrt(up[m]))) for m, v in found.values.items()}
+
+
+def _moved(case: Case, name: str, path: str) -> Iterator[dict[str, HardwareProfile]]:
+    """The cards of one profile with one number at the lower end of its interval, then at the upper one. What else is theirs,
+    each keeps: nodes of one profile may differ in what their NetworkCards say."""
+    ours = {c: case.cards[c] for c in sorted(_visited(case)) if case.cards[c].name == name}
+    unlike = {id(card): card for card in ours.values()}
+    known = {key: numbers(card).get(path) for key, card in unlike.items()}
+    for end in ("low", "high"):
+        ends = {key: (number, getattr(number, end)) for key, number in known.items() if number is not None}
+        moved = {
+            key: with_values(unlike[key], {path: to}, kind=number.kind, source=number.source)
+            for key, (number, to) in ends.items()
+            if to != number.value
+        }
+        if moved:
+            yield {c: moved[id(card)] for c, card in ours.items() if id(card) in moved}
 
 
 def _change(to: float, value: float) -> float:
