@@ -116,7 +116,7 @@ def _finish(store: Store, job: Job, outcome: Outcome, text: str, command: str, j
         output.print_json({**answer_to_json(outcome.answer, made), "report": str(store.folder / REPORT)})
         return output.decided()
     table = answer_table(outcome.answer, rows=MOST_PRINTED)
-    output.print_text(f"{job.study.spec.question}\n")
+    output.print_text(f"{job.study.spec.question}\n\n")
     for sentence in sentences(outcome.answer):
         output.print_text(f"  {sentence}")
     output.print_text("")
@@ -159,6 +159,8 @@ def _study_file(what: str) -> Path:
     path = Path(what)
     if path.is_dir() and (path / "study.yaml").is_file():
         return path / "study.yaml"
+    if path.is_dir():
+        raise YtwinError(f"{what}: there is no study.yaml in this folder; name a study's file")
     shipped = _shipped()
     if path.suffix in SUFFIXES or path.exists():
         return path

@@ -6,6 +6,7 @@ exception becomes a result that failed.
 
 from __future__ import annotations
 
+import signal
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -50,6 +51,11 @@ def _one(job: Job, point: Point, memory: Memory, measure: Measure) -> Result:
         kind = "" if isinstance(error, YtwinError) else f"{type(error).__name__}: "
         return Result(*told, Status.FAILED, error=f"{kind}{error}", seconds=time.perf_counter() - begin)
     return Result(*told, Status.OK, frozendict(metrics), frozendict(texts), seconds=time.perf_counter() - begin)
+
+
+def _leave_interrupts() -> None:
+    """Ctrl-C reaches all processes of a terminal; the one that started a worker ends it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class Workers(Protocol):
@@ -141,7 +147,7 @@ class LocalWorkers:
         loky = import_module("joblib.externals.loky")
         # loky starts a worker anew that has grown, and says so; what it computed by then is not lost.
         warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
-        self._executor = loky.get_reusable_executor(max_workers=jobs, timeout=60)
+        self._executor = loky.get_reusable_executor(max_workers=jobs, timeout=60, initializer=_leave_interrupts)
         future: Future[tuple[Result, ...]] = self._executor.submit(compute, job, piece, self.measure)
         return future
 
