@@ -5,15 +5,9 @@ from __future__ import annotations
 import signal
 import sys
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
-
-from ytwin.cli import output
-from ytwin.cli.files import read_files, write_text
-
-TOPOLOGY = Path(__file__).with_name("topology.yaml")
 
 
 class TargetName(StrEnum):
@@ -41,8 +35,10 @@ def calibrate(
     Exit code 1 if the median error of the held-out cells is above 15 %.
     """
     del target  # there is one
-    from deployer.calibrate.run import Options, run  # noqa: PLC0415 - `ytwin --help` stays quick
+    from deployer.calibrate.run import TOPOLOGY, Options, run  # noqa: PLC0415 - `ytwin --help` stays quick
     from ytwin import pipeline  # noqa: PLC0415 - see above
+    from ytwin.cli import output  # noqa: PLC0415 - it loads this module
+    from ytwin.cli.files import read_files, write_text  # noqa: PLC0415 - see above
 
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that the lab goes, too
     try:

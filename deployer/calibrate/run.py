@@ -8,6 +8,8 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
 
 from deployer.calibrate import machine, tools
 from deployer.calibrate.cells import Cell, Draw, Metric, draw
@@ -22,6 +24,7 @@ from deployer.targets.mininet import MininetTarget
 from ytwin import pipeline
 from ytwin.resources.snapshot import Snapshot
 
+TOPOLOGY: Final = Path(__file__).with_name("topology.yaml")
 Progress = Callable[[int, int], None]
 
 
