@@ -208,6 +208,15 @@ def test_client_outside() -> None:
     assert Share.HOST not in works(cost, "node1")
     assert sum(p.time_ps for p in cost.latency if "host.latency" in p.rests_on) == 20 * US
     assert works(cost)[Share.PORTS] == (60 + 58 + 24) * 8 / 100  # in and out at the same time: the larger
+    # host.latency has the cards of the two ends; the gateway's own comes on top, whichever way the packet goes.
+    assert cost.latency_ps == 20 * US + (2 + 2 * 0.5) * US + 0.5 * US
+    back = Visit("node1", Entry.TUNNEL, "port", "", "outside", EST.visits[0].passes)
+    near = Visit("node2", Entry.PORT, "tunnel", "Pod", "", EST.visits[1].passes)
+    assert path_cost(replace(EST, visits=(near, back)), CARDS, BOTH, 60).latency_ps == cost.latency_ps
+    plain = {"node1": rounded("ovs-kernel"), "node2": rounded("ovs-kernel")}
+    slow = path_cost(replace(EST, visits=(outside, EST.visits[1])), plain, {}, 60)
+    slow_ns = works(slow)[Share.SLOW_PATH] + works(slow, "node2")[Share.SLOW_PATH]
+    assert slow.latency_ps == pytest.approx((20 + 6 + 4) * US + slow_ns * NS)
 
 
 def test_few_flows_use_few_cores() -> None:

@@ -15,7 +15,8 @@ Per visit of a chassis, with the profile of that chassis (what each number means
 
 host.latency is all that a path without OVS takes, with both ends' cards and one pass through each, half of it at each
 end. So an eSwitch adds pass_latency for its further passes only, and packet_latency only where a packet comes through a
-card that is at neither end (a gateway). A path that stays on one chassis has no wire and no second card: host.latency
+card that is at neither end (a gateway, also where the end behind it is outside); a gateway without eSwitch adds
+host.network_latency, for one more card out, wire and card in. A path that stays on one chassis has no wire and no second card: host.latency
 without host.network_latency, and packet_latency and every pass of the eSwitch, if the packet goes through one.
 """
 
@@ -223,17 +224,19 @@ def _wrong(chassis: str, message: str, hint: str) -> InvalidInput:
     return InvalidInput([Problem(Location(path=f"profile of {chassis}"), "profile", message, hint)])
 
 
+def _ended(program: Program) -> list[Visit]:
+    """Visits at whose ports the two ends are, each with the card that host.latency counts: sender, receiver; where they are on
+    one chassis its visit twice; none for an end outside, which has a card of its own."""
+    first, last = program.visits[0], program.visits[-1]
+    sender = [first] if first.entry_kind != OUTSIDE else []
+    return sender + ([last] if last.exit == "port" and last.exit_kind != OUTSIDE else [])
+
+
 def _ends(
     program: Program, cards: Mapping[str, HardwareProfile], bulk_bytes: float, request: float, bill: _Bill
 ) -> None:
     """Stacks of sender and receiver. Of an end outside nothing is known: the inner one's latency stands for both."""
-    ends = []
-    for visit, known in (
-        (program.visits[0], program.visits[0].entry_kind != OUTSIDE),
-        (program.visits[-1], program.visits[-1].exit == "port" and program.visits[-1].exit_kind != OUTSIDE),
-    ):
-        if known:
-            ends.append(visit)
+    ends = _ended(program)
     for visit in ends:
         card = _card(visit, cards)
         host, bulk = card.host, bulk_bytes > 0
@@ -278,8 +281,11 @@ def _wires(visit: Visit, card: HardwareProfile, done_by_card: bool, frame_bytes:
 def _eswitch(
     program: Program, visit: Visit, card: HardwareProfile, done_by_card: bool, entries: float, bill: _Bill
 ) -> None:
-    chip = card.eswitch
+    chip, gateway = card.eswitch, not any(visit is end for end in _ended(program))
     if chip is None:
+        if gateway and visit.passes:
+            number = "host.network_latency"
+            bill.wait(f"card and wire at {visit.chassis}", visit.chassis, card.host.network_latency.value, number)
         return
     passes = max(1, len(visit.passes)) if done_by_card else 1
     numbers = ["eswitch.packet_time"] + ["eswitch.pass_time"] * (passes > 1)
@@ -293,7 +299,7 @@ def _eswitch(
     bill.work(Share.ESWITCH, visit.chassis, time_ps, 1, f"{_many(passes, 'pass', 'passes')}{crowded}", *numbers)
     further = passes - 1
     stage = f"eSwitch of {visit.chassis}"
-    if inside(program) or (visit is not program.visits[0] and visit is not program.visits[-1]):
+    if gateway or inside(program):
         further = passes
         bill.wait(stage, visit.chassis, chip.packet_latency.value, "eswitch.packet_latency")
     bill.wait(stage, visit.chassis, further * chip.pass_latency.value, "eswitch.pass_latency")
