@@ -1,5 +1,4 @@
-"""The model `balance`: how a Service's new connections fall on its backends, what their first packets cost, who moves when backends
-come and go.
+"""The model `balance`: how new connections fall on a Service's backends, what their first packets cost, and who moves.
 
 The choice is that of the flow which the traced first packet meets: its backends, and the fields that it hashes. `model.keys`
 (default 100,000) is how many different hashes there are: connections, or clients where only addresses are hashed.

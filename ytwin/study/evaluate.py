@@ -33,10 +33,13 @@ from ytwin.resources.snapshot import Snapshot
 from ytwin.sim.streams import Streams
 from ytwin.sim.workloads import BulkTcp, PacketRate
 from ytwin.study.amounts import amount
+from ytwin.study.balance import KEYS, balance
 from ytwin.study.designs import variants
 from ytwin.study.goals import Uncertain
-from ytwin.study.model import Study
+from ytwin.study.model import Scalar, Study
+from ytwin.study.neighbour import neighbour
 from ytwin.study.paths import (
+    below,
     cards_of,
     changed_topology,
     generated_by,
@@ -44,9 +47,11 @@ from ytwin.study.paths import (
     numbers_of,
     offload_of,
     route_of,
+    whole,
     wrong,
 )
 from ytwin.study.points import Inputs, Point, Settings, base_of, digest
+from ytwin.study.sizing import plan_of, sizing
 from ytwin.trace.types import Verdict
 from ytwin.trace.world import chassis_name
 from ytwin.verify.naming import find_client, find_destination
@@ -403,13 +408,74 @@ def texts_of(prediction: Prediction, verdicts: tuple[OffloadVerdict, ...]) -> di
         "rests_on": "; ".join(prediction.rests_on),
         "notes": "; ".join(prediction.notes),
     }
-    if verdicts:
-        said["offload"] = ", ".join(dict.fromkeys(str(v.outcome) for v in verdicts))
-        said["reasons"] = ", ".join(dict.fromkeys(r.code for v in verdicts for r in v.reasons))
+    return {name: text for name, text in {**said, **texts_of_verdicts(verdicts)}.items() if text}
+
+
+def texts_of_verdicts(verdicts: tuple[OffloadVerdict, ...]) -> dict[str, str]:
+    """What is offloaded, and why not all is."""
+    said = {
+        "offload": ", ".join(dict.fromkeys(str(v.outcome) for v in verdicts)),
+        "reasons": ", ".join(dict.fromkeys(r.code for v in verdicts for r in v.reasons)),
+    }
     return {name: text for name, text in said.items() if text}
+
+
+def evaluate_sizing(job: Job, point: Point, memory: Memory) -> tuple[dict[str, float], dict[str, str]]:
+    """See `sizing`."""
+    settings, scenes = dict(point.settings), _Scenes(job, memory)
+    fields = _fields_of(settings, "busy", "nodePrice", "cardPrice")
+    plan = plan_of({name: _plain(value, f"model.{name}") for name, value in fields.items()})
+    scene = scenes.scene(settings, point.seed if point.draws else None)
+    metrics, texts = sizing(scene, scenes.load(settings, scene.cards), plan)
+    return metrics, {**texts_of_verdicts(scene.verdicts), **texts}
+
+
+def evaluate_balance(job: Job, point: Point, memory: Memory) -> tuple[dict[str, float], dict[str, str]]:
+    """See `balance`."""
+    settings = dict(point.settings)
+    fields = _fields_of(settings, "keys")
+    scene = _Scenes(job, memory).scene(settings, point.seed if point.draws else None)
+    metrics, texts = balance(scene, max(1, whole(fields.get("keys", KEYS), "model.keys")), point.seed)
+    return metrics, {**texts_of_verdicts(scene.verdicts), **texts}
+
+
+def evaluate_neighbour(job: Job, point: Point, memory: Memory) -> tuple[dict[str, float], dict[str, str]]:
+    """See `neighbour`."""
+    settings, scenes = dict(point.settings), _Scenes(job, memory)
+    fields = _fields_of(settings, "from", "to", "protocol", "rate")
+    rate = amount(fields.get("rate"))
+    if rate is None or rate.dimension != "rate" or rate.value < 0:
+        raise wrong(
+            "model.rate", f"{fields.get('rate')!r} is no rate of packets", "write the other call's, such as 1 Mpps"
+        )
+    beside = {**settings, **{f"path.{name}": value for name, value in fields.items() if name != "rate"}}
+    chance = point.seed if point.draws else None
+    scene, other = scenes.scene(settings, chance), scenes.scene(beside, chance)
+    return neighbour(scene, other, scenes.load(settings, scene.cards), rate.value)
+
+
+def _fields_of(settings: Settings, *known: str) -> dict[str, Scalar]:
+    """`model.FIELD`, of those that the model has."""
+    fields = below(settings, "model")
+    for name in fields:
+        if name not in known:
+            raise wrong(f"model.{name}", "the study's model has no such field", f"there are {', '.join(known)}")
+    return fields
+
+
+def _plain(value: Scalar, path: str) -> float:
+    found = amount(value)
+    if found is None or found.dimension:
+        raise wrong(path, f"{value!r} is no plain number", "write a number without a unit")
+    return found.value
 
 
 Model = Callable[[Job, Point, Memory], tuple[dict[str, float], dict[str, str]]]
 
-MODELS: Final[dict[str, Model]] = {"path": evaluate_path}
+MODELS: Final[dict[str, Model]] = {
+    "path": evaluate_path,
+    "sizing": evaluate_sizing,
+    "balance": evaluate_balance,
+    "neighbour": evaluate_neighbour,
+}
 """Name in a study's `model` -> what computes its points."""

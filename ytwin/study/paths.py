@@ -9,6 +9,7 @@
 | `cards.PROFILE.NUMBER` | the same of one profile |
 | `path.from`, `path.to`, `path.protocol` | who calls what |
 | `services.count` | copies of the called Service, until there are so many |
+| `model.FIELD` | what the study's `model` takes besides: see its module |
 | `generate.FIELD` | a parameter of a generated topology |
 | `topology.KIND.NAME.FIELD` | a field of objects, e.g. `topology.YusurService.ysvc1.spec.balancing.algorithm` |
 """
@@ -33,7 +34,8 @@ from ytwin.study.amounts import amount
 from ytwin.study.model import Generate, Scalar, StudySpec
 
 ROOTS: Final = (
-    "load.FIELD, nodes.PATTERN.card, card.NUMBER, path.to, services.count, generate.FIELD, topology.KIND.NAME.FIELD"
+    "load.FIELD, nodes.PATTERN.card, card.NUMBER, path.to, services.count, model.FIELD, generate.FIELD, "
+    "topology.KIND.NAME.FIELD"
 )
 _TOPOLOGY = re.compile(r"topology\.(\w+)\.(.+?)\.((?:spec|metadata|status)[.\[].+)")
 _PART = re.compile(r"\.?([^.\[\]]+)|\[([^\]]+)\]")
@@ -55,6 +57,8 @@ def problem_of_path(path: str, spec: StudySpec) -> tuple[str, str] | None:
         return (
             None if spec.route is not None else (f"{path}: the study has no path", "write path: {from: ..., to: ...}")
         )
+    if root == "model" and rest:
+        return None if spec.model != "path" else (f"{path}: the model `path` takes nothing", "name another model")
     if root == "generate":
         if spec.topology.generate is None:
             return f"{path}: the topology is not generated", "write topology: {generate: {...}}"
@@ -195,9 +199,14 @@ def _set_field(objects: list[dict[str, Any]], path: str, value: Scalar) -> None:
         place: Any = resource
         for part, following in pairwise(parts):
             place = _inside(place, part, following, path)
-        if isinstance(place, list) and (not isinstance(parts[-1], int) or parts[-1] >= len(place)):
-            raise wrong(path, f"the list has {len(place)} items", "name one of them by its number from 0")
-        place[parts[-1]] = value
+        if isinstance(place, list) and (not isinstance(parts[-1], int) or parts[-1] > len(place)):
+            raise wrong(
+                path, f"the list has {len(place)} items", "name one of them by its number from 0, or the next one"
+            )
+        if isinstance(place, list) and parts[-1] == len(place):
+            place.append(value)
+        else:
+            place[parts[-1]] = value
 
 
 def _inside(place: Any, part: str | int, following: str | int, path: str) -> Any:

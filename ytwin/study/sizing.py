@@ -1,9 +1,9 @@
 """The model `sizing`: how many nodes, cores and how much money a rate of requests takes.
 
-The load (kind `open`) is that of a whole cluster: its rate, its connections. Clients and backends are spread evenly over all nodes,
-each on another node than what it calls, so a node plays every part of the traced path equally often, and has as much to do as the
-path's nodes on average. All nodes have one kind of hardware. The fewest nodes are sought on which no resource is busier than
-`model.busy` (default 0.7 of it).
+The load (kind `open`) is that of a whole cluster: its rate, its connections. Clients and backends are spread evenly over all
+nodes, each on another node than what it calls, so a node plays every part of the traced path equally often, and has as much to do
+as the path's nodes on average. All nodes have one kind of hardware. The fewest nodes are sought on which no resource is busier
+than `model.busy` (default 0.7 of it).
 
 `model.nodePrice` (default 1) is a node's price without a card, `model.cardPrice` (default 0) what the card costs more, in any
 currency; a card that does nothing is paid for, too.
@@ -11,7 +11,9 @@ currency; a card that does nothing is paid for, too.
 | metric | meaning |
 | --- | --- |
 | nodes | that are needed |
-| host_cores | busy at the rate, all nodes together; forwarding_cores: those of OVS among them |
+| host_cores | busy at the rate, all nodes together, by the time that work takes |
+| forwarding_cores | those of OVS among them |
+| counted_cores | by instructions and cycles per instruction of both ends, as counters of processors count; waiting is in it |
 | card_cores | the same of cards |
 | cost | of nodes and their cards |
 | nodes_in_software | that would be needed if nothing were offloaded |
@@ -29,7 +31,9 @@ from ytwin.core.errors import InvalidInput, Location, Problem
 from ytwin.core.units import PS_PER_S
 from ytwin.datapath.offload_types import Outcome
 from ytwin.performance import predict
-from ytwin.performance.cpu import busy_cores
+from ytwin.performance.choice import make_case
+from ytwin.performance.cpu import busy_cores, instructions
+from ytwin.performance.loads import Load
 from ytwin.performance.types import PathCost, Prediction, Share
 from ytwin.sim.distributions import Exponential
 from ytwin.sim.workloads import OpenRequests
@@ -61,11 +65,11 @@ class Sized:
     """Of a path in it."""
 
 
-def sizing(scene: Scene, load: OpenRequests, plan: Plan) -> tuple[dict[str, float], dict[str, str]]:
+def sizing(scene: Scene, load: Load, plan: Plan) -> tuple[dict[str, float], dict[str, str]]:
     """Metrics and texts. InvalidInput: another load, mixed hardware."""
-    _check(scene, load)
+    load = _checked(scene, load)
     found, software = (size(scene, load, plan.busy, assume) for assume in (None, Outcome.SOFTWARE))
-    rate = PS_PER_S / load.gap.mean
+    rate = PS_PER_S / load.gap_ps.mean
     total = _total(found.said)
     cores = busy_cores(total, rate, scene.cards)
     forwarding = sum(
@@ -77,6 +81,7 @@ def sizing(scene: Scene, load: OpenRequests, plan: Plan) -> tuple[dict[str, floa
         "nodes": float(found.nodes),
         "host_cores": cores.host,
         "forwarding_cores": rate * forwarding / PS_PER_S,
+        "counted_cores": rate * _counted_s(scene, total),
         "card_cores": cores.card,
         "cost": found.nodes * (plan.node_price + plan.card_price),
         "nodes_in_software": float(software.nodes),
@@ -107,16 +112,24 @@ def _on(
     """How busy a node's fullest resource is, which one, and a path of the cluster: its nodes have what every node has."""
     share = parts / nodes
     connections = max(1, round(load.connections * share))
-    here = replace(load, gap=Exponential(load.gap.mean / share), connections=connections)
+    here = replace(load, gap_ps=Exponential(load.gap_ps.mean / share), connections=connections)
     said = predict(
         scene.programs, scene.verdicts, scene.cards, here, services=scene.services, assume=assume, intervals=False
     )
     kinds: dict[Share, float] = {}
     for d in _total(said).demands:
         if d.share is not Share.INSERTION:  # rules that come too late leave their connections in software
-            kinds[d.share] = kinds.get(d.share, 0.0) + d.service_ps / d.servers / here.gap.mean / parts
+            kinds[d.share] = kinds.get(d.share, 0.0) + d.service_ps / d.servers / here.gap_ps.mean / parts
     fullest = max(kinds, key=lambda kind: kinds[kind])
     return kinds[fullest], str(fullest), said
+
+
+def _counted_s(scene: Scene, request: PathCost) -> float:
+    """Seconds of a core that a request takes at both ends, by instructions."""
+    ends = make_case(scene.programs, scene.verdicts, scene.cards, scene.services).ends
+    # A backend's instructions count once, however many backends share the requests.
+    spent = [instructions(request, chassis, card).cycles / card.host.frequency.value for chassis, card in ends.items()]
+    return sum(spent) * 2 / len(spent)
 
 
 def _total(said: Prediction) -> PathCost:
@@ -124,7 +137,7 @@ def _total(said: Prediction) -> PathCost:
     return said.total
 
 
-def _check(scene: Scene, load: object) -> None:
+def _checked(scene: Scene, load: Load) -> OpenRequests:
     if not isinstance(load, OpenRequests):
         raise _wrong(
             "load", "sizing is for requests at a rate", "write load: {kind: open, rate: 1 M/s, connections: 10000}"
@@ -135,6 +148,7 @@ def _check(scene: Scene, load: object) -> None:
         raise _wrong(
             "cards", f"the path meets {' and '.join(names)}", "give all nodes one kind of hardware: nodes.*.card"
         )
+    return load
 
 
 def _wrong(path: str, message: str, hint: str) -> InvalidInput:
