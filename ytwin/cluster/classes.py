@@ -20,7 +20,7 @@ from ytwin.datapath.program import Direction, Op, Phase, Program, Visit
 from ytwin.hardware.model import HardwareProfile
 from ytwin.performance.bare import on_wire_in, on_wire_out
 from ytwin.performance.choice import Case, make_case
-from ytwin.performance.cost import SMALLEST_FRAME_BYTES
+from ytwin.performance.cost import SMALLEST_FRAME_BYTES, own_flow
 from ytwin.performance.types import PathCost, Share
 
 SMALL_BYTES: Final = 100.0
@@ -155,7 +155,8 @@ class _Priced:
         return found
 
     def _states(self, found: Floats) -> None:
-        """What a connection takes of the software datapath's tables: conntrack entries, one per zone that commits, and flows."""
+        """What a connection takes of the software datapath's tables: conntrack entries, one per zone that commits,
+        and flows of its own."""
         entries: dict[str, set[str]] = defaultdict(set)
         flows: dict[str, int] = defaultdict(int)
         for direction in Direction:
@@ -164,7 +165,8 @@ class _Priced:
             for program in self.case.of(Phase.FIRST, direction):
                 for visit in program.visits:
                     entries[visit.chassis].update(o.detail for o in visit.operations if o.op is Op.CT_COMMIT)
-                    flows[visit.chassis] += visit.count(Op.INSTALL)
+                    own = [p for p in visit.passes if own_flow(p, direction)]
+                    flows[visit.chassis] += sum(o.op is Op.INSTALL for p in own for o in p.operations)
         for chassis, slot in self.slots.items():
             slow = self.case.cards[chassis].slow_path
             if entries[chassis]:

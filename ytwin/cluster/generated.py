@@ -86,14 +86,16 @@ def sample_files(size: Size, datapath: Literal["system", "netdev"] = "system") -
         for further in range(2):
             net = {"vpc": name, "cidrBlock": f"10.{number}.{further}.0/24"}
             documents.append(_document("Subnet", f"{name}-{further}", net))
+    # Of one backend there is no choice, so its flows are others: then each sample Service has one, too.
+    parts = ("near", "far") if size.backends == 1 else ("", "")
     pods = (
         ("caller", f"{INSIDE}-1", "client", ""),
-        ("near", f"{INSIDE}-0", "client", INSIDE),
-        ("far", f"{INSIDE}-0", "server", INSIDE),
-        ("at-gateway", f"{EIP}-0", "gateway1", EIP),
-        ("beyond", f"{EIP}-0", "server", EIP),
-        ("shared-at-gateway", f"{SHARED}1-0", "gateway1", SHARED),
-        ("shared-beyond", f"{SHARED}2-0", "server", SHARED),
+        ("near", f"{INSIDE}-0", "client", f"{INSIDE}{parts[0]}"),
+        ("far", f"{INSIDE}-0", "server", f"{INSIDE}{parts[1]}"),
+        ("at-gateway", f"{EIP}-0", "gateway1", f"{EIP}{parts[0]}"),
+        ("beyond", f"{EIP}-0", "server", f"{EIP}{parts[1]}"),
+        ("shared-at-gateway", f"{SHARED}1-0", "gateway1", f"{SHARED}{parts[0]}"),
+        ("shared-beyond", f"{SHARED}2-0", "server", f"{SHARED}{parts[1]}"),
     )
     documents += [_pod(*pod) for pod in pods]
     common: dict[str, object] = {"ports": [{"port": 80, "protocol": size.protocol}]}
@@ -106,7 +108,9 @@ def sample_files(size: Size, datapath: Literal["system", "netdev"] = "system") -
         (SHARED, {"type": "LoadBalancer", "vpcs": [f"{SHARED}1", f"{SHARED}2"]}),
     )
     for name, spec in services:
-        documents.append(_document("YusurService", name, {**spec, **common, "selector": {"app": name}}))
+        for part in dict.fromkeys(parts):
+            chosen = {**spec, **common, "selector": {"app": f"{name}{part}"}}
+            documents.append(_document("YusurService", f"{name}{part}", chosen))
     return {"sample.yaml": yaml.safe_dump_all(documents, sort_keys=False)}
 
 
@@ -160,7 +164,7 @@ def _classes(sample: Cluster, wanted: Sequence[str]) -> tuple[tuple[PathClass, .
     kept: list[PathClass] = []
     rows = sample.rows
     for row in range(len(rows)):
-        name = sample.services[rows.service[row]].partition("/")[2]
+        name = sample.services[rows.service[row]].partition("/")[2].removesuffix("near").removesuffix("far")
         path = sample.classes[rows.path_class[row]]
         mode = Mode(int(rows.mode[row]))
         if name in (EIP, SHARED):

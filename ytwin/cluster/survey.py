@@ -1,8 +1,9 @@
 """A twin as a Cluster: every Service, its clients and backends, and the classes of their paths, each traced once.
 
 A path's class is decided by what the flows can make of it: the kind of address called, its gateway, protocol and family, how the
-Service balances, the VPC, what client and backend are, their Subnets and chassis (gateways apart from all others), and whether
-they share one. Names, and how many of all these there are, decide nothing; tests hold shared costs against those of every pair.
+Service balances, and whether between several; the VPC; what client and backend are, their Subnets and chassis (gateways apart
+from all others), and whether they share one. Names, and how many of all these there are, decide nothing; tests hold shared costs
+against those of every pair.
 
 Who calls: of a ClusterIP the workloads of its VPC that are not its backends (its backends, if there are no others), all alike;
 of an EIP the outside. A Service's traffic is shared equally by its ports, and by the backends of each. A client that is chosen
@@ -176,13 +177,16 @@ class _Survey:
 
     def backends_of(self, target: Target) -> list[Host]:
         """One per address that its Endpoints name; those of lost nodes are hosts no more."""
+        return [host for host in self._endpoints(target) if host is not None]
+
+    def _endpoints(self, target: Target) -> list[Host | None]:
         if target.kind == DIRECT:
             return [self.by_address[target.vpcs[0], target.address]]
         namespace, _, name = target.service.partition("/")
         service = self.services[target.service]
         port = next(p for p in service.spec.ports if p.port == target.port and p.protocol.lower() == target.protocol)
         endpoints = self.snapshot.get(Endpoints, name, namespace)
-        found = []
+        found: list[Host | None] = []
         for subset in endpoints.subsets if endpoints is not None else ():
             if not any(p.name == port.name and p.protocol == port.protocol for p in subset.ports):
                 continue
@@ -192,8 +196,7 @@ class _Survey:
                 ref = address.target_ref
                 named = str(ObjectId(ref.kind, ref.namespace, ref.name)) if ref is not None else ""
                 at = (self.by_address.get((vpc, address.ip)) for vpc in target.vpcs)
-                host = self.hosts.get(named) or next((h for h in at if h is not None), None)
-                found += [host] if host is not None else []
+                found.append(self.hosts.get(named) or next((h for h in at if h is not None), None))
         return found
 
     def add_flow(self, flow: Flow) -> Iterator[float]:
@@ -338,7 +341,11 @@ class _Survey:
 
     def _looks(self, target: Target) -> Hashable:
         service = self.services.get(target.service)
-        how = (service.spec.balancing.algorithm, service.spec.session_affinity) if service is not None else ()
+        how: tuple[Hashable, ...] = ()
+        if service is not None:
+            # One backend needs no choice, so the flows of its connections do not look at the client's port.
+            chosen = len(self._endpoints(target)) > 1
+            how = (service.spec.balancing, service.spec.session_affinity, chosen)
         return (target.kind, target.gateway, target.protocol, version_of(target.address), target.vpcs, how)
 
     def _made(
