@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from dataclasses import replace
 from functools import cache
@@ -21,8 +22,10 @@ from deployer.calibrate.run import TOPOLOGY
 from deployer.calibrate.tools import bulk_gbit_per_s, latency_s
 from deployer.lab import LabError
 from ytwin import pipeline
-from ytwin.core.errors import YtwinError
-from ytwin.hardware import Kind, decode_profiles, numbers, shipped, with_values
+from ytwin.core.errors import InvalidInput, YtwinError
+from ytwin.hardware import HardwareProfile, Kind, decode_profiles, numbers, shipped, with_values
+from ytwin.performance import PathCost, path_cost
+from ytwin.performance.types import Share
 from ytwin.resources.snapshot import Snapshot
 
 RECORDED = Path(__file__).parents[1] / "data" / "calibrate-lab.json"
@@ -199,3 +202,33 @@ def test_answers_of_the_measuring_programs() -> None:
             bulk_gbit_per_s(wrong)
     with pytest.raises(LabError, match="qperf says nothing of latency: failed to connect"):
         latency_s("failed to connect")
+
+
+def test_a_wake_up_is_latency_of_every_packet_and_work_that_those_who_wait_share() -> None:
+    profile = starting_profile()
+    polling = profile.model_copy(update={"slow_path": profile.slow_path.model_copy(update={"wakeup_time": None})})
+    assert profile.slow_path.wakeup_time is not None
+    wakeup_ps = profile.slow_path.wakeup_time.value
+    program = next(p for p in paths() if p.name == "Pod/default/client -> default/far").forward
+
+    def cost(card: HardwareProfile, together: float) -> PathCost:
+        return path_cost(program, {v.chassis: card for v in program.visits}, {}, 130, together=together)
+
+    def work_ps(found: PathCost) -> float:
+        return sum(d.service_ps for d in found.demands if d.share is Share.SLOW_PATH)
+
+    awake = cost(polling, 1)
+    for together in (1, 8, math.inf):
+        asleep = cost(profile, together)
+        assert asleep.latency_ps - awake.latency_ps == pytest.approx(2 * wakeup_ps)
+        assert work_ps(asleep) - work_ps(awake) == pytest.approx(2 * wakeup_ps / together)
+    assert work_ps(cost(polling, 8)) == work_ps(awake)
+
+
+def test_a_profile_may_say_nothing_of_wake_ups() -> None:
+    assert shipped()["ovs-netdev"].slow_path.wakeup_time is None
+    assert "slow_path.wakeup_time" not in numbers(shipped()["ovs-netdev"])
+    assert "slow_path.wakeup_time" in numbers(starting_profile())
+    text = TOPOLOGY.with_name("lab.yaml").read_text(encoding="utf-8").replace("value: 30 us", "value: quick")
+    with pytest.raises(InvalidInput, match=r"wakeupTime.value: 'quick'"):
+        decode_profiles({"lab.yaml": text}, known=shipped())
