@@ -15,7 +15,7 @@ from tests.performance_programs import path
 from ytwin.datapath.offload_types import Outcome
 from ytwin.hardware import HardwareProfile, Kind, numbers, shipped, with_values
 from ytwin.performance import Cell, Metric, Prediction, bare_programs, blend, fit, path_cost, predict
-from ytwin.performance.analytic import Load
+from ytwin.performance.jobs import Load
 from ytwin.sim.distributions import Constant, Exponential
 from ytwin.sim.workloads import BulkTcp, ConnectRequestResponse, OpenRequests, PacketRate, RequestResponse
 

@@ -424,6 +424,20 @@ def test_backends_share_the_load() -> None:
     assert found.limit == "slow path of node3"
 
 
+def test_percentiles_are_of_a_mixture_of_paths() -> None:
+    near = Visit("node1", Entry.PORT, "port", "Pod", "Pod", EST.visits[0].passes)
+    local = [replace(p, backend="near", visits=(near,)) for p in path() if p.phase is Phase.ESTABLISHED]
+    remote = [p for p in path() if p.phase is Phase.ESTABLISHED]
+    cards = {name: rounded("ovs-kernel", host__latency_scv=0.0) for name in ("node1", "node2")}
+    slow = 2 * 850 * NS  # of the two nodes; the near path pays it once
+    far_us, near_us = (20 * US + slow + 8 * US) / US, (14 * US + slow / 2 + 8 * US) / US
+    found = predict([*remote, *local], (), cards, RequestResponse("few", 2), intervals=False)
+    assert found[Metric.LATENCY].value == pytest.approx((far_us + near_us) / 2, rel=1e-3)
+    assert found[Metric.LATENCY_P99].value == pytest.approx(far_us, rel=3e-3)  # the two meet now and then
+    one = predict([*remote, *local], (), cards, RequestResponse("one", 1), intervals=False)
+    assert one[Metric.LATENCY_P99].value == pytest.approx((far_us + near_us) / 2, rel=1e-6)
+
+
 def test_intervals_come_from_the_numbers() -> None:
     span = {"host.latency": (18 * US, 26 * US), "eswitch.pass_latency": (0.5 * US, 0.5 * US)}
     values = {path: ROUND[path] for path in span}

@@ -13,8 +13,8 @@ import numpy as np
 
 from ytwin.cluster.types import Floats, Rate
 from ytwin.core.errors import InvalidInput, Location, Problem
-from ytwin.performance.analytic import FCS_BYTES
 from ytwin.performance.cost import SMALLEST_FRAME_BYTES
+from ytwin.performance.jobs import FCS_BYTES
 from ytwin.resources.fields import nearest
 
 SOURCE: Final = "src_node"

@@ -13,8 +13,8 @@ from ytwin.cluster.types import Cluster, Floats, Offered, Rate
 from ytwin.core.errors import InvalidInput, Location, Problem
 from ytwin.core.units import PS_PER_S, quantity, time_ps
 from ytwin.hardware.model import HardwareProfile
-from ytwin.performance.analytic import ETHERNET_HEADER_BYTES, FCS_BYTES
 from ytwin.performance.cost import SMALLEST_FRAME_BYTES
+from ytwin.performance.jobs import ETHERNET_HEADER_BYTES, FCS_BYTES
 from ytwin.resources.fields import nearest
 from ytwin.sim.workloads import IPV4_TCP_BYTES, mss_bytes
 

@@ -108,9 +108,36 @@ class Case:
     ) -> PathCost:
         """Of the mean packet over the paths (one that stands there several times has so many shares); `software`: as if
         nothing were offloaded. Shared datapath flows are there: predictions are of what goes on for long."""
+        parts = self.costs(
+            phase,
+            direction,
+            frame_bytes,
+            bulk=bulk,
+            request=request,
+            flows=flows,
+            entries=entries,
+            software=software,
+        )
+        found = list(parts.values())
+        return found[0][1] if len(found) == 1 else blend(found)
+
+    def costs(
+        self,
+        phase: Phase,
+        direction: Direction,
+        frame_bytes: float,
+        *,
+        bulk: bool = False,
+        request: float = 0.0,
+        flows: int | None = None,
+        entries: Mapping[str, float] = frozendict(),
+        software: bool = False,
+    ) -> dict[tuple[tuple[str, ...], int], tuple[float, PathCost]]:
+        """Of each path's packet, with the path's share of the load; the key is the same for both directions of a path."""
         programs = self.of(phase, direction)
         counts = Counter(map(id, programs))
-        parts = []
+        seen = Counter[tuple[str, ...]]()
+        parts: dict[tuple[tuple[str, ...], int], tuple[float, PathCost]] = {}
         for program in {id(p): p for p in programs}.values():
             outcomes = self.outcomes.get(path_key(program), {})
             done = {} if software else {c: by_card(o, phase) for c, o in outcomes.items()}
@@ -132,8 +159,10 @@ class Case:
                 installs=installs,
                 warm=True,
             )
-            parts.append((counts[id(program)] / len(programs), cost))
-        return parts[0][1] if len(parts) == 1 else blend(parts)
+            way = (program.client, program.destination, program.backend, program.protocol, program.address)
+            parts[way, seen[way]] = (counts[id(program)] / len(programs), cost)
+            seen[way] += 1
+        return parts
 
 
 def make_case(

@@ -11,8 +11,9 @@ from ytwin.datapath.offload_types import OffloadVerdict, Outcome
 from ytwin.datapath.program import Program
 from ytwin.hardware.model import HardwareProfile, Kind
 from ytwin.hardware.values import numbers, with_values
-from ytwin.performance.analytic import Answer, Load, answer
+from ytwin.performance.analytic import Answer, answer
 from ytwin.performance.choice import Case, make_case
+from ytwin.performance.jobs import Load
 from ytwin.performance.types import Metric, Prediction, Share, Value
 from ytwin.sim.workloads import BulkTcp
 

@@ -12,9 +12,9 @@ from frozendict import frozendict
 
 from ytwin.core.units import PS_PER_S
 from ytwin.datapath.program import Direction, Phase
-from ytwin.performance.analytic import frame_bytes, inner_mtu_bytes, is_ipv6, request_part, several
 from ytwin.performance.choice import Case, path_key
 from ytwin.performance.cost import SMALLEST_FRAME_BYTES
+from ytwin.performance.jobs import frame_bytes, inner_mtu_bytes, is_ipv6, request_part, several
 from ytwin.performance.loads import Load
 from ytwin.performance.network import Leg, Route, card_table, connections, leg, per_connection
 from ytwin.performance.tables import table_state

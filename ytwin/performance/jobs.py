@@ -1,0 +1,212 @@
+"""What one packet or one request of a load asks of the resources of a case's paths, with the tables in the state that goes with
+the rate of new connections."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from frozendict import frozendict
+
+from ytwin.datapath.program import Direction, Op, Phase
+from ytwin.performance.choice import Case
+from ytwin.performance.cost import SMALLEST_FRAME_BYTES, blend, own_flow
+from ytwin.performance.tables import TableState, software_notes, table_state
+from ytwin.performance.types import Demand, PathCost
+from ytwin.sim.workloads import (
+    IPV4_TCP_BYTES,
+    IPV6_TCP_BYTES,
+    BulkTcp,
+    ConnectRequestResponse,
+    OpenRequests,
+    PacketRate,
+    RequestResponse,
+    mss_bytes,
+)
+
+Load = BulkTcp | PacketRate | RequestResponse | ConnectRequestResponse | OpenRequests
+
+FCS_BYTES: Final = 4
+ETHERNET_HEADER_BYTES: Final = 14
+Part = tuple[float | Mapping[str, float], PathCost]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one packet or one request asks, at one state of the tables."""
+
+    parts: tuple[Part, ...]
+    """Kinds of jobs with their shares: those of an open load, for the variation of work."""
+    total: PathCost
+    forward: PathCost
+    reply: PathCost | None
+    round_trips: float
+    """Latencies of forward and reply that the job waits for."""
+
+
+def inner_mtu_bytes(case: Case, load: BulkTcp) -> int:
+    """What the sender's interface may send: the load's MTU, less if a tunnel has to fit into the underlay's."""
+    underlay = case.underlay_mtu_bytes - case.overhead_bytes
+    return int(min(load.mtu_bytes - load.encapsulation_bytes, underlay))
+
+
+def frame_bytes(case: Case, load: Load) -> tuple[float, float]:
+    """(bytes of a frame without check sequence, how many frames make up a packet or request).
+
+    Packets are as long as their load says, check sequence included, as generators count; requests are payload over TCP.
+    """
+    if isinstance(load, BulkTcp):
+        return inner_mtu_bytes(case, load) + ETHERNET_HEADER_BYTES, 1.0
+    if isinstance(load, PacketRate):
+        return max(load.size_bytes - FCS_BYTES, SMALLEST_FRAME_BYTES), 1.0
+    mtu = case.underlay_mtu_bytes - case.overhead_bytes
+    headers = IPV6_TCP_BYTES if is_ipv6(case) else IPV4_TCP_BYTES
+    most, size = mss_bytes(int(mtu), 0, is_ipv6(case)), load.size_bytes.mean
+    frames = max(1, math.ceil(size / most))
+    return size / frames + headers + ETHERNET_HEADER_BYTES, float(frames)
+
+
+def payload_bits(case: Case, load: BulkTcp) -> float:
+    """Of a full segment."""
+    return 8.0 * mss_bytes(inner_mtu_bytes(case, load), 0, load.ipv6 or is_ipv6(case))
+
+
+def request_part(load: Load, frames: float) -> float:
+    """What a packet of the load is of a request and its answer: 0 where there are no requests."""
+    return 0.0 if isinstance(load, BulkTcp | PacketRate) else 0.5 / frames
+
+
+def is_ipv6(case: Case) -> bool:
+    """Whether the paths are."""
+    return case.of(Phase.ESTABLISHED, Direction.FORWARD)[0].destination.count(":") > 1
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A case under a load."""
+
+    case: Case
+    load: Load
+    connections: int
+    jobs_per_connection: float
+    """Endless where connections stay."""
+
+    def states(self, jobs_per_s: float) -> dict[str, TableState]:
+        new = 0.0 if math.isinf(self.jobs_per_connection) else jobs_per_s / self.jobs_per_connection
+        found = {}
+        for chassis in self.case.offloading():
+            chip = self.case.cards[chassis].eswitch
+            assert chip is not None
+            found[chassis] = table_state(chip, self.connections, new)
+        return found
+
+    def _packets(self, direction: Direction, states: Mapping[str, TableState]) -> list[Part]:
+        """Established packets: those of connections in the cards' tables, and the others."""
+        frame, frames = frame_bytes(self.case, self.load)
+        entries = {c: s.entries for c, s in states.items()}
+        bulk = isinstance(self.load, BulkTcp)
+
+        def cost(software: bool) -> PathCost:
+            return several(
+                self.case.cost(
+                    Phase.ESTABLISHED,
+                    direction,
+                    frame,
+                    bulk=bulk,
+                    request=request_part(self.load, frames),
+                    flows=self.connections,
+                    entries=entries,
+                    software=software,
+                ),
+                frames,
+            )
+
+        if all(s.share == 1 for s in states.values()):
+            return [(1.0, cost(False))]
+        chassis = {v.chassis for p in self.case.of(Phase.ESTABLISHED, direction) for v in p.visits}
+        held = {c: states[c].share if c in states else 1.0 for c in chassis}
+        return [(held, cost(False)), ({c: 1 - share for c, share in held.items()}, cost(True))]
+
+    def _other(self, phase: Phase, direction: Direction, states: Mapping[str, TableState]) -> PathCost:
+        frame, _ = frame_bytes(self.case, self.load)
+        size = frame if isinstance(self.load, PacketRate | BulkTcp) else SMALLEST_FRAME_BYTES
+        entries = {c: s.entries for c, s in states.items()}
+        return self.case.cost(phase, direction, size, flows=self.connections, entries=entries)
+
+    def one_way(self, jobs_per_s: float) -> Job:
+        """A packet of the forward direction; one in `jobs_per_connection` is a first one."""
+        states = self.states(jobs_per_s)
+        later = self._packets(Direction.FORWARD, states)
+        first = 1 / self.jobs_per_connection
+        parts = [(_scaled(w, 1 - first), cost) for w, cost in later]
+        if first:
+            parts.append((first, self._other(Phase.FIRST, Direction.FORWARD, states)))
+        mean = blend(parts)
+        return Job(tuple(parts), mean, mean, None, 1.0)
+
+    def there_and_back(self, jobs_per_s: float) -> Job:
+        """A request and its answer. A new connection's handshake comes before (TCP), and its end costs work that nobody
+        waits for."""
+        states = self.states(jobs_per_s)
+        forward = self._packets(Direction.FORWARD, states)
+        reply = self._packets(Direction.REPLY, states)
+        parts = [*forward, *reply]
+        first = 1 / self.jobs_per_connection
+        if first:
+            for direction in Direction:
+                parts.append((first, self._other(Phase.FIRST, direction, states)))
+        waited = blend(parts)
+        if first:
+            ends = [d for d in Direction if self.case.has(Phase.CLOSE, d)]
+            closing = [(first, self._other(Phase.CLOSE, d, states)) for d in ends]
+            work = blend([(1.0, waited), *closing])
+            waited = replace(waited, demands=work.demands, software_passes=work.software_passes)
+        return Job(tuple(parts), waited, blend(forward), blend(reply), 1 + first)
+
+    def notes(self, jobs_per_s: float) -> tuple[str, ...]:
+        """Tables that are too small, rules that come too late."""
+        found = []
+        for chassis, state in sorted(self.states(jobs_per_s).items()):
+            if state.why:
+                found.append(f"{chassis}: {1 - state.share:.1%} of the connections stay in software: {state.why}")
+        new = 0.0 if math.isinf(self.jobs_per_connection) else jobs_per_s / self.jobs_per_connection
+        for chassis, flows in sorted(self._flows().items()):
+            slow = self.case.cards[chassis].slow_path
+            found += [f"{chassis}: {note}" for note in software_notes(slow, self.connections, new, flows)]
+        return tuple(found)
+
+    def _flows(self) -> dict[str, float]:
+        """Chassis with OVS -> datapath flows that each new connection puts in for itself."""
+        found: dict[str, float] = {}
+        for direction in Direction:
+            programs = self.case.programs.get((Phase.FIRST, direction), ())
+            for program in programs:
+                for visit in program.visits:
+                    if visit.count(Op.LOOKUP):
+                        own = [p for p in visit.passes if own_flow(p, direction)]
+                        flows = sum(o.op is Op.INSTALL for p in own for o in p.operations)
+                        found[visit.chassis] = found.get(visit.chassis, 0.0) + flows / len(programs)
+        return found
+
+
+def _scaled(weight: float | Mapping[str, float], factor: float) -> float | Mapping[str, float]:
+    return {c: w * factor for c, w in weight.items()} if isinstance(weight, Mapping) else weight * factor
+
+
+def several(cost: PathCost, frames: float) -> PathCost:
+    """So many frames one behind the other: all the work; the last one waits for the others at the narrowest resource."""
+    if frames == 1:
+        return cost
+    more = tuple(replace(d, service_ps=d.service_ps * frames) for d in cost.demands)
+    narrow = max(cost.demands, key=slowness)
+    part = replace(cost.latency[0], stage=f"{frames:.0f} frames behind one another at {narrow.name}")
+    part = replace(part, chassis=narrow.chassis, time_ps=(frames - 1) * slowness(narrow), rests_on=narrow.rests_on)
+    passes = frozendict({c: n * frames for c, n in cost.software_passes.items()})
+    return replace(cost, demands=more, latency=(*cost.latency, part), software_passes=passes)
+
+
+def slowness(demand: Demand) -> float:
+    """Time per job when all servers of a resource are busy."""
+    return demand.service_ps / demand.servers
