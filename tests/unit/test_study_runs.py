@@ -168,6 +168,18 @@ def test_points_that_fail_or_kill_their_process_do_not_stop_the_others(tmp_path:
     assert "variants failed" in (tmp_path / "report.html").read_text()
 
 
+def test_what_failed_is_tried_again_when_asked(tmp_path: Path):
+    job, store = job_of(FAILS), Store(tmp_path)
+    run_in(tmp_path, job, LocalWorkers(1, failing))
+    assert run_in(tmp_path, job, LocalWorkers(1, queue)).computed == 0
+    with store.locked():
+        again = run(job, store, LocalWorkers(1, queue), lambda _settings: (), retry=True)
+    assert again.computed == 2
+    assert not again.answer.failed
+    assert len(store.results()) == 8
+    assert not run_in(tmp_path, job, LocalWorkers(1, failing)).answer.failed
+
+
 ARTICLE = """
   parameters:
   - {path: nodes.*.card, name: card, values: [ovs-kernel, yusur-dpu-2x100g]}

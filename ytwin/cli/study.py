@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Mapping
+from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -42,6 +43,7 @@ def run_study(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on in DIR; what is recorded there is not computed again.")
     ] = False,
+    retry: Annotated[bool, typer.Option("--retry", help="With --resume: compute again what failed.")] = False,
     seed: Annotated[int | None, typer.Option(metavar="N", min=0, help="Instead of the study's own.")] = None,
     json: Json = False,
 ) -> int:
@@ -63,7 +65,8 @@ def run_study(
         workers = DaskWorkers(cluster) if cluster else LocalWorkers(jobs or cores())
         try:
             with output.progress("points") as progress:
-                outcome = run(job, store, workers, lambda settings: uncertain_numbers(job, settings, memory), progress)
+                uncertain = partial(uncertain_numbers, job, memory=memory)
+                outcome = run(job, store, workers, uncertain, progress, retry)
         except Interrupted as stop:
             again = shlex.join(["ytwin", "study", "run", what, "--out", str(store.folder), "--resume"])
             sys.stderr.write(f"stopped: {stop.recorded} points are recorded in {store.folder}; go on with: {again}\n")

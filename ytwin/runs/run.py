@@ -9,7 +9,7 @@ from ytwin.runs.store import Store
 from ytwin.runs.workers import Workers
 from ytwin.study.evaluate import Job
 from ytwin.study.goals import Answer, UncertainOf, answer
-from ytwin.study.points import Asking, Result
+from ytwin.study.points import Asking, Result, Status
 
 Progress = Callable[[int, int], None]
 """Called with (points done, points known so far); a search finds more on its way."""
@@ -39,10 +39,15 @@ class Interrupted(KeyboardInterrupt):
 
 
 def run(
-    job: Job, store: Store, workers: Workers, uncertain_of: UncertainOf, progress: Progress = lambda _done, _known: None
+    job: Job,
+    store: Store,
+    workers: Workers,
+    uncertain_of: UncertainOf,
+    progress: Progress = lambda _done, _known: None,
+    retry: bool = False,
 ) -> Outcome:
-    """Compute what is missing, record each result as it comes. The store must be `locked`."""
-    results = store.results()
+    """Compute what is missing, record each result as it comes. The store must be `locked`. `retry`: also what failed before."""
+    results = {name: r for name, r in store.results().items() if r.status is Status.OK or not retry}
     reused, computed = set(results), 0
     while True:
         asking = Asking(job.study, job.base, results)

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from frozendict import frozendict
 
 from ytwin.core.errors import YtwinError
-from ytwin.study.points import Result, Status
+from ytwin.study.points import Result, Status, digest
 
 SCHEMA: Final = pa.schema(
     [
@@ -78,21 +78,23 @@ class Store:
                 ) from error
             for row in table.to_pylist():
                 result = _result(row)
-                found[result.id] = result
+                known = found.get(result.id)
+                if known is None or known.status is not Status.OK:  # one that failed may have been tried again
+                    found[result.id] = result
         return found
 
     def add(self, results: Iterable[Result]) -> None:
         """Record results. When this returns they are on the disk; a kill before leaves no trace of them."""
         rows = list(results)
         if rows:
-            self._write(f"{rows[0].id}-{len(rows)}", rows)
+            self._write(_name(rows), rows)
 
     def compact(self) -> None:
         """Put many files into one. A kill in between leaves some results twice, which does no harm."""
         files = sorted(self.points.glob("*.parquet"))
         if len(files) > MANY_FILES:
             rows = sorted(self.results().values(), key=lambda r: r.id)
-            whole = self._write(f"all-{rows[0].id}-{len(rows)}", rows)
+            whole = self._write(f"all-{_name(rows)}", rows)
             for file in files:
                 if file != whole:
                     file.unlink()
@@ -139,6 +141,11 @@ class Store:
         except OSError as error:
             raise YtwinError(f"{file}: {error.strerror or error}") from error
         return file
+
+
+def _name(rows: list[Result]) -> str:
+    """Of a file: by what is in it, so that no two files of different results have one name."""
+    return digest([[r.id, r.status.value] for r in rows])[:24]
 
 
 def _row(result: Result) -> dict[str, Any]:
