@@ -8,6 +8,9 @@ from typing import Any
 
 from ytwin.report.plots import COLOURS, SOFT, layout
 
+MOST_BANDS = 4
+"""Series with intervals drawn; of more the bands would hide one another, and tables have them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
@@ -25,11 +28,12 @@ def line_chart(
 ) -> dict[str, Any]:
     """Lines with markers over a common axis; `unit` is that of y. Values of 0 do not stand on a logarithmic axis."""
     data: list[dict[str, Any]] = []
+    bands = len(series) <= MOST_BANDS
     # More series than colours: the second round is dashed.
     for index, one in enumerate(series):
         colour = COLOURS[1 + index % (len(COLOURS) - 1)]
         dash = ("solid", "dash", "dot")[min(2, index // (len(COLOURS) - 1))]
-        if one.low is not None and one.high is not None and any(a != b for a, b in zip(one.low, one.high, strict=True)):
+        if bands and one.low is not None and one.high is not None and tuple(one.low) != tuple(one.high):
             data.append(
                 {
                     "type": "scatter",
@@ -64,7 +68,10 @@ def line_chart(
         figure["layout"][axis] |= {"type": "log" if log else "linear"}
         figure["layout"][axis].pop("rangemode", None)
         if log:
-            figure["layout"][axis] |= {"dtick": 1, "exponentformat": "SI"}
+            values = [v for one in series for v in (one.x if axis == "xaxis" else one.y) if v > 0]
+            wide = not values or max(values) > 100 * min(values)
+            # Over little more than one decade, 2 and 5 have labels too.
+            figure["layout"][axis] |= {"dtick": 1 if wide else "D2", "exponentformat": "SI"}
     if not log_y:
         figure["layout"]["yaxis"]["rangemode"] = "tozero"
     figure["layout"]["yaxis"]["title"] = {"text": unit, "font": {"color": SOFT, "size": 12}}

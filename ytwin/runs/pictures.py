@@ -5,6 +5,7 @@ from __future__ import annotations
 from io import BytesIO
 from typing import Any
 
+from ytwin.report.lines import MOST_BANDS
 from ytwin.study.charts import Chart, Series
 
 COLOURS = ("#2563a8", "#b4590f", "#2f7d4f", "#8455a8", "#a8841c", "#3c8c96", "#ad4468")
@@ -26,7 +27,7 @@ def png(chart: Chart) -> bytes:
         _bars(axes, chart)
     else:
         for index, series in enumerate(chart.series):
-            _line(axes, series, index)
+            _line(axes, series, index, bands=len(chart.series) <= MOST_BANDS)
         axes.set_xscale("log" if chart.log_x else "linear")
         axes.set_yscale("log" if chart.log_y else "linear")
         axes.set_xlabel(chart.x_title)
@@ -48,11 +49,11 @@ def _with_unit(chart: Chart) -> str:
     return f"{chart.y_title}, {chart.unit}" if chart.unit else chart.y_title
 
 
-def _line(axes: Any, series: Series, index: int) -> None:
+def _line(axes: Any, series: Series, index: int, bands: bool) -> None:
     colour, dash = COLOURS[index % len(COLOURS)], ("-", "--", ":")[min(2, index // len(COLOURS))]
     marker = MARKERS[index % len(MARKERS)]
     axes.plot(series.x, series.y, dash, color=colour, marker=marker, markersize=4, label=series.name or None)
-    if series.has_intervals:
+    if bands and series.has_intervals:
         axes.fill_between(series.x, series.low, series.high, color=colour, alpha=0.14, linewidth=0)
 
 

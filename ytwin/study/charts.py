@@ -87,7 +87,8 @@ def _suggested(answer: Answer) -> Iterator[Plot]:
 
 def _chart(plot: Plot, rows: Sequence[Row], answer: Answer) -> Chart | None:
     metric = LIMIT if plot.y == LIMIT else next((m for r in rows for m in r.numbers if m.startswith(plot.y)), "")
-    known = [row for row in rows if metric in row.numbers]
+    wanted = plot.only.items()
+    known = [row for row in rows if metric in row.numbers and all(row.variant[k] == v for k, v in wanted)]
     if not known:
         return None
     scale, unit = _scale(metric, [row.numbers[metric].value for row in known], answer)

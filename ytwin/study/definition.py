@@ -145,7 +145,7 @@ class _Reader:
                 ("spec", "goal", "sensitivity", "of"), "goal", "there is no limit", "add goal.limit, or name a metric"
             )
         for index, plot in enumerate(spec.plots):
-            for field, wanted in (("x", plot.x), ("by", plot.by)):
+            for field, wanted in (("x", plot.x), ("by", plot.by), *(("only", label) for label in plot.only)):
                 if wanted and wanted not in labels:
                     known = ", ".join(labels) or "none"
                     self.problem(

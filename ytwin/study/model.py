@@ -227,6 +227,8 @@ class Plot(Part):
     x: str
     y: str
     by: str = ""
+    only: dict[str, Scalar] = Field(default_factory=dict)
+    """Parameter -> value: the variants that are drawn; all where left out."""
     log_x: bool = False
     log_y: bool = False
     title: str = ""

@@ -173,7 +173,7 @@ def _figures(chart: Chart) -> list[Block]:
             chart.log_x,
             chart.log_y,
         )
-        blocks.append(Figure(plot, title, chart.alt, 340 + 14 * max(0, len(lines) - 4), wide=False))
+        blocks.append(Figure(plot, title, chart.alt, 340 + 18 * max(0, len(lines) - 4), wide=False))
     if chart.left_out:
         blocks.append(Text(f"{title}: {chart.left_out} more are in the table.", Style.DIM))
     return blocks

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import groupby, pairwise
 
 from ytwin.study.amounts import amount, short, shown, written
 from ytwin.study.designs import Variant, told
@@ -73,6 +74,7 @@ def _results(answer: Answer) -> Iterator[str]:
         yield f"{'; '.join(listed)}."
     elif known and answer.spec.goal.compare is None:
         yield _ends_of(known, metric, answer)
+        yield from _trends(known, answer)
     yield from _what_limits(rows)
 
 
@@ -88,6 +90,50 @@ def _ends_of(rows: Sequence[Row], metric: str, answer: Answer) -> str:
         ends.reverse()
     (first, _, best, at_best), (_, last, worst, at_worst) = ends
     return f"{first} {title}: {best} with {at_best.variant.text}; {last}: {worst} with {at_worst.variant.text}."
+
+
+def _trends(rows: Sequence[Row], answer: Answer) -> Iterator[str]:
+    """For the first plot over a parameter of numbers: both ends of each line, and where it changes most."""
+    plot = next((p for p in answer.spec.plots if p.y != LIMIT), None)
+    if plot is None or answer.spec.design.kind != "grid":
+        return
+    metric = next((m for row in rows for m in row.numbers if m == plot.y or short(m) == plot.y), "")
+    lines: dict[str, list[tuple[float, Row]]] = {}
+    for row in rows:
+        x = amount(row.variant[plot.x])
+        if x is None:
+            return
+        if metric in row.numbers and all(row.variant[k] == v for k, v in plot.only.items()):
+            others = ", ".join(f"{k} {told(v)}" for k, v in row.variant.values if k != plot.x and k not in plot.only)
+            lines.setdefault(others, []).append((x.value, row))
+    fixed = "".join(f", {k} {told(v)}" for k, v in plot.only.items())
+    for others, places in list(lines.items())[:MOST_NAMED]:
+        line = [row for _, row in sorted(places, key=lambda place: place[0])]
+        if len(line) > 2:
+            yield _trend(line, metric, plot.x, others + fixed, answer)
+
+
+def _trend(line: Sequence[Row], metric: str, x: str, who: str, answer: Answer) -> str:
+    values = [row.numbers[metric].value for row in line]
+    first, last = (
+        f"{shown(row.numbers[metric].value, metric)} at {x} {told(row.variant[x])}" for row in (line[0], line[-1])
+    )
+    text = f"With {who.removeprefix(', ')}: " if who else ""
+    text += f"{title_of(metric, answer)} {first}, {last}"
+    stretches = [(name, list(group)) for name, group in groupby(line, key=lambda row: row.texts.get("limit", ""))]
+    if 1 < len(stretches) <= MOST_STRETCHES:
+        named_ones = (f"{name or 'nothing'} from {told(group[0].variant[x])} on" for name, group in stretches)
+        text += f"; what limits: {', '.join(named_ones)}"
+    elif max(values) > FLAT * min(values) > 0:
+        steps = [max(a, b) / min(a, b) for a, b in pairwise(values)]
+        at = steps.index(max(steps))
+        text += f"; it changes most between {told(line[at].variant[x])} and {told(line[at + 1].variant[x])}"
+    return f"{text}."
+
+
+MOST_STRETCHES = 3
+FLAT = 1.05
+"""A line that changes by less than this factor has no place where it does."""
 
 
 def _what_limits(rows: Sequence[Row]) -> Iterator[str]:
