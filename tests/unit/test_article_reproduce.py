@@ -14,9 +14,9 @@ from ytwin.article.calibrate import MET, calibrate, value_of
 from ytwin.article.errors import leave_one_out, sibling_choices
 from ytwin.article.page import report_page
 from ytwin.article.profile import NAME, article_profile
-from ytwin.article.render import listings, percent, shown, summary, to_json
+from ytwin.article.render import assumptions, listings, percent, shown, summary, to_json
 from ytwin.article.reproduce import Reproduction, median_error
-from ytwin.article.tables import Mode, Role, article_tables
+from ytwin.article.tables import Mode, Role, article_tables, read_tables, shipped_text
 from ytwin.cli import main
 from ytwin.datapath.program import Direction, Op, Phase
 from ytwin.hardware import Quantity, numbers, shipped
@@ -99,11 +99,49 @@ def test_the_mtu_decides_bandwidth_of_service_rows(found: Reproduction):
 
 
 def test_the_assumption_of_node_handovers_is_shown(found: Reproduction):
-    (said,) = found.assumptions
-    assert said.assumption.number == "slow_path.node_handovers"
+    (said,) = (a for a in found.assumptions if a.assumption.number == "slow_path.node_handovers")
     values = {r.cell.name: r.value for r in found.results}
+    assert said.article is not None
     assert said.without == pytest.approx(values["latency.pod.software"])
     assert said.without < said.value < said.article
+
+
+def test_what_the_article_leaves_open_is_shown_with_what_it_decides(found: Reproduction):
+    """The packet rate of software is cores (or flows, if these are fewer) per packet's time: with half of them, half the time."""
+    said_of = {(a.assumption.number or a.assumption.load, a.what): a for a in found.assumptions}
+    known = found.profile_numbers
+    packet_ps = 32e12 / 12.2e6  # on 32 cores
+    for what in ("slow_path.cores", "small"):
+        said = said_of[what, "slow_path.pass_time"]
+        assert said.article is None
+        assert said.value == known["slow_path.pass_time"].value
+        assert said.value - said.without == pytest.approx(packet_ps / 2 / 2, rel=1e-6)  # in two passes
+    ends = known["host.segment_rate"].value * 1348 * 8 / 1e9
+    assert said_of["small", "bandwidth.pod.software"].without == pytest.approx(ends)
+    few = said_of["bulk", "bandwidth.pod.software"]
+    assert few.without == pytest.approx(few.value / 2)
+    assert said_of["slow_path.cores", "bandwidth.pod.software"].without == pytest.approx(few.value)
+    text = "\n".join(" ".join(row) for row in assumptions(found).rows)
+    for part in ("bulk:streams=64", "flows=1024", "not stated", "slow_path.cores = 32 cores", "assumed"):
+        assert part in text
+    told = to_json(found)["assumptions"]
+    assert {a["load"] for a in told} == {"", "bulk:streams=64", "packets:rate=max,flows=1024,size=64 B"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("number: slow_path.cores,", "number: slow_path.cores, load: bulk,", "of a number or a load"),
+        ("instead: 16 cores,", "", "instead"),
+        ("decides: [slow_path.pass_time]", "decides: [slow_path.cores]", "no cell decides slow_path.cores"),
+        ("{load: bulk, instead", "{load: small-ish, instead", "no load small-ish"),
+    ],
+)
+def test_wrong_assumptions_are_refused(old: str, new: str, said: str):
+    text = shipped_text("tables.yaml")
+    assert old in text
+    with pytest.raises(ValueError, match=said):
+        read_tables(text.replace(old, new, 1))
 
 
 def test_intervals_hold_the_value_and_widen_with_noise(found: Reproduction):

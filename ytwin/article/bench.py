@@ -13,7 +13,7 @@ from typing import Literal
 
 from frozendict import frozendict
 
-from ytwin.article.tables import Cell, Mode, Tables, article_tables, shipped_text
+from ytwin.article.tables import Cell, Mode, Tables, shipped_text
 from ytwin.core.errors import YtwinError
 from ytwin.datapath import limits_of, programs
 from ytwin.datapath.offload import judge_offload
@@ -120,10 +120,10 @@ def card_of(benches: Benches, profiles: Profiles) -> str:
 
 
 @cache
-def _load(name: str) -> Load:
-    return parse_load(article_tables().loads[name].load).load
+def _load(text: str) -> Load:
+    return parse_load(text).load
 
 
 def cell_load(cell: Cell) -> Load:
     """The load under which the article measured it."""
-    return _load(cell.load)
+    return _load(cell.load_text)

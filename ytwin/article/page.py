@@ -280,7 +280,7 @@ def _claims(r: Reproduction) -> Table:
 
 
 def _sure(r: Reproduction) -> list[Block]:
-    found: list[Block] = [_table(render.assumptions(r))]
+    found: list[Block] = [_table(render.assumptions(r)), Text(render.assumptions(r).note, Style.DIM)]
     if r.left_out:
         found += [
             _table(render.left_out(r)),

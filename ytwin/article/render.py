@@ -198,21 +198,25 @@ def siblings(r: Reproduction) -> Listing:
 
 
 def assumptions(r: Reproduction) -> Listing:
-    """Numbers that no cell calibrates and that one cell hangs on."""
+    """What no cell calibrates and cells hang on, each with something else that it might be."""
     rows = [
         (
-            f"{a.assumption.number} = {a.number.text}",
-            a.number.kind.value,
-            a.cell,
-            shown(a.article),
-            f"{shown(a.value)} ({percent(a.value / a.article - 1)})",
-            f"{shown(a.without)} ({percent(a.without / a.article - 1)})",
-            a.number.source,
+            f"{a.assumption.number} = {a.number.text}"
+            if a.number is not None
+            else r.tables.loads[a.assumption.load].load,
+            a.number.kind.value if a.number is not None else "not stated",
+            a.assumption.instead or f"as {a.assumption.like}",
+            a.what,
+            shown(a.article) if a.article is not None else "",
+            a.text + (f" ({percent(a.value / a.article - 1)})" if a.article is not None else ""),
+            a.text_without + (f" ({percent(a.without / a.article - 1)})" if a.article is not None else ""),
+            a.source if i == 0 or a.assumption is not r.assumptions[i - 1].assumption else "",
         )
-        for a in r.assumptions
+        for i, a in enumerate(r.assumptions)
     ]
-    header = ("assumption", "kind", "cell", "article", "twin", "without it", "source")
-    return Listing("Assumption that a cell rests on", header, rows, numeric=frozenset({3}))
+    header = ("assumption", "kind", "if instead", "cell or number", "article", "twin", "would be", "source")
+    note = "Would be: with what stands under `if instead`, and everything calibrated anew. A number is what calibration makes."
+    return Listing("Assumptions that cells rest on", header, rows, numeric=frozenset({4}), note=note)
 
 
 def claims(r: Reproduction) -> Listing:
@@ -303,9 +307,13 @@ def to_json(r: Reproduction) -> dict[str, Any]:
         "assumptions": [
             {
                 "number": a.assumption.number,
-                "value": _number_json(a.number),
+                "value": _number_json(a.number) if a.number is not None else None,
                 "like": a.assumption.like,
-                "cell": a.cell,
+                "load": r.tables.loads[a.assumption.load].load if a.assumption.load else "",
+                "instead": a.assumption.instead,
+                "source": a.source,
+                "cell": a.what if a.article is not None else "",
+                "decides": a.what if a.article is None else "",
                 "article": a.article,
                 "twin": a.value,
                 "without": a.without,

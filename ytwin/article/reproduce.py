@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 from ytwin.article.bench import Benches, Profiles, card_of, cell_load
@@ -19,6 +19,7 @@ from ytwin.article.errors import (
     sibling_choices,
 )
 from ytwin.article.tables import Assumption, Cell, Role, Tables, article_tables
+from ytwin.core.units import quantity
 from ytwin.hardware import Quantity, numbers
 from ytwin.performance import predict
 from ytwin.performance.types import Metric, Prediction, Value
@@ -62,15 +63,22 @@ class CellResult:
 
 @dataclass(frozen=True, slots=True)
 class AssumptionResult:
-    """A cell with and without an assumption of the profile."""
+    """A cell, or a calibrated number, with an assumption and with something else in its place."""
 
     assumption: Assumption
-    number: Quantity
-    cell: str
-    article: float
+    number: Quantity | None
+    """What the profile says; None for a load."""
+    source: str
+    what: str
+    """The cell, or the number's path."""
+    article: float | None
+    """None for a number."""
     value: float
     without: float
-    """Were the number like the one that it is compared with."""
+    """With `Assumption.like` or `Assumption.instead`, everything calibrated anew."""
+    text: str
+    """Value with its unit."""
+    text_without: str
 
 
 @dataclass(frozen=True)
@@ -163,7 +171,7 @@ def reproduce(
         done,
         claims,
         facts,
-        _assumptions(benches, profiles, tables, values),
+        _assumptions(benches, profiles, tables, done.profiles, values),
         leave_one_out(benches, profiles, tables) if left_out else (),
         sibling_choices(benches, profiles, tables) if left_out else (),
         card_of(benches, profiles),
@@ -189,23 +197,35 @@ def simulated(benches: Benches, profiles: Profiles, cell: Cell, tables: Tables, 
 
 
 def _assumptions(
-    benches: Benches, profiles: Profiles, tables: Tables, values: Mapping[str, float]
+    benches: Benches, profiles: Profiles, tables: Tables, done: Profiles, values: Mapping[str, float]
 ) -> tuple[AssumptionResult, ...]:
     name = card_of(benches, profiles)
-    known = numbers(profiles[name])
-    found = []
+    prior, found = numbers(profiles[name]), list[AssumptionResult]()
     for said in tables.assumptions:
-        other = set_to(profiles, name, said.number, known[said.like].value)
-        without = calibrate(benches, other, tables).profiles
-        for cell in (tables.cells[c] for c in said.cells):
-            found.append(
-                AssumptionResult(
-                    said,
-                    known[said.number],
-                    cell.name,
-                    cell.value,
-                    values[cell.name],
-                    value_of(benches, without, cell),
-                )
-            )
+        number, source = prior.get(said.number), tables.loads[said.load].why if said.load else prior[said.number].source
+        moved, cells = _supposed(said, profiles, name, tables)
+        other = calibrate(benches, moved, cells).profiles
+        for path in said.decides:
+            q, without = numbers(done[name])[path], numbers(other[name])[path]
+            texts = (_in_words(q), _in_words(without))
+            found.append(AssumptionResult(said, number, source, path, None, q.value, without.value, *texts))
+        for cell in (cells.cells[c] for c in said.cells):
+            value, changed = values[cell.name], value_of(benches, other, cell)
+            texts = (f"{value:.4g} {cell.unit}", f"{changed:.4g} {cell.unit}")
+            found.append(AssumptionResult(said, number, source, cell.name, cell.value, value, changed, *texts))
     return tuple(found)
+
+
+def _supposed(said: Assumption, profiles: Profiles, name: str, tables: Tables) -> tuple[Profiles, Tables]:
+    """Profiles and tables as if it were otherwise."""
+    if said.load:
+        changed = {n: replace(c, load_text=said.instead) if c.load == said.load else c for n, c in tables.cells.items()}
+        return profiles, replace(tables, cells=changed)
+    prior = numbers(profiles[name])
+    value = prior[said.like].value if said.like else quantity(said.instead, prior[said.number].dimension, said.number)
+    return set_to(profiles, name, said.number, value), tables
+
+
+def _in_words(number: Quantity) -> str:
+    figure, _, unit = number.text.partition(" ")
+    return f"{float(figure):.4g} {unit}"

@@ -80,11 +80,20 @@ class Calibration(_Strict):
 
 
 class Assumption(_Strict):
-    """A number that no cell was fitted to and that cells hang on: what they would be if it were like another one."""
+    """What no cell was fitted to and cells hang on (a number of the profile, or a load that the article does not state), and
+    something else that it might be as well."""
 
-    number: str
-    like: str
-    cells: tuple[str, ...]
+    number: str = ""
+    like: str = ""
+    """Another number: were it the same."""
+    load: str = ""
+    """Name of a load, where no number is meant."""
+    instead: str = ""
+    """Another value of the number, or another load."""
+    decides: tuple[str, ...] = ()
+    """Numbers that calibration then fits otherwise."""
+    cells: tuple[str, ...] = ()
+    """Cells that would then be other ones."""
 
 
 class _ArticleText(_Strict):
@@ -124,6 +133,8 @@ class Cell:
     unit: str
     metric: Metric
     load: str
+    load_text: str
+    """As `performance.loads.parse_load` reads it."""
     client: str
     """Name of a host of the testbed, "" for the baseline."""
     role: Role
@@ -200,6 +211,7 @@ def read_tables(text: str) -> Tables:
                     table.unit,
                     table.metric,
                     table.load,
+                    said.loads[table.load].load,
                     said.clients[row].host,
                     role,
                     number,
@@ -210,6 +222,15 @@ def read_tables(text: str) -> Tables:
     named |= {s for c in said.calibrate for s in c.siblings} | {c for a in said.assumptions for c in a.cells}
     if unknown := sorted(named - set(cells)):
         raise ValueError(f"no such cells: {', '.join(unknown)}")
+    for assumed in said.assumptions:
+        if bool(assumed.number) == bool(assumed.load) or bool(assumed.like) == bool(assumed.instead):
+            raise ValueError(
+                f"an assumption is of a number or a load, like another number or another value instead: {assumed}"
+            )
+        if unknown := sorted({*assumed.decides} - {number for _, number in roles.values()}):
+            raise ValueError(f"no cell decides {', '.join(unknown)}")
+        if assumed.load and assumed.load not in said.loads:
+            raise ValueError(f"no load {assumed.load}")
     return Tables(
         said.article.title,
         said.article.section,
