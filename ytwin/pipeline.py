@@ -102,7 +102,7 @@ def generated_cluster(size: Size, profile: HardwareProfile) -> Cluster:
     """A cluster of so many nodes and Services for the capacity model, the same hardware in every node."""
     from ytwin import cluster  # noqa: PLC0415 - as for `reproduce`
 
-    twin = build(read(cluster.sample_files(size, profile.slow_path.datapath)))
+    twin = build(read(cluster.sample_files(size, profile)))
     return cluster.generated(size, twin.snapshot, twin.world, limits_of(twin.nodes), profile)
 
 

@@ -64,15 +64,19 @@ class Size:
         require(fits, "gateways", f"{self.gateways} gateways on {self.nodes} nodes", f"give 1 to {self.nodes}")
 
 
-def sample_files(size: Size, datapath: Literal["system", "netdev"] = "system") -> Mapping[str, str]:
-    """A topology with one path of every kind that the cluster has, as `resources.codec.decode` takes it."""
+def sample_files(size: Size, profile: HardwareProfile) -> Mapping[str, str]:
+    """A topology with one path of every kind that the cluster has, as `resources.codec.decode` takes it.
+
+    Of the hardware it says what the compiler asks for: the datapath, and whether there are cards that take flows over.
+    """
     nodes = ("gateway1", "gateway2", "client", "server")
     documents: list[Mapping[str, object]] = [
-        _document("ClusterNetwork", "cluster", {"serviceCIDR": "10.96.0.0/16", "datapath": datapath})
+        _document("ClusterNetwork", "cluster", {"serviceCIDR": "10.96.0.0/16", "datapath": profile.slow_path.datapath})
     ]
     for number, node in enumerate(nodes):
         status = {"addresses": [{"type": "InternalIP", "address": f"192.168.10.{number + 11}"}]}
         documents.append({"apiVersion": "v1", "kind": "Node", "metadata": {"name": node}, "status": status})
+        documents.append(_document("NetworkCard", f"{node}-card", {"node": node, "type": profile.card}))
     gateway = {
         "nodes": ["gateway1", "gateway2"],
         "cidrBlock": "192.0.2.0/24",

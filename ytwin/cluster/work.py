@@ -201,7 +201,8 @@ def _fill(found: Tables, here: npt.NDArray[np.bool_], chip: ESwitch, alive: Floa
 def _ratio(above: Floats | float, below: Floats | float) -> Floats:
     """Endless where there is nothing below; 0 / 0 is endless too: no place for nothing is place enough."""
     above, below = np.broadcast_arrays(np.asarray(above, dtype=np.float64), np.asarray(below, dtype=np.float64))
-    found: Floats = np.divide(above, below, out=np.full(below.shape, np.inf), where=below > 0)
+    with np.errstate(over="ignore"):  # endless is what it is then
+        found: Floats = np.divide(above, below, out=np.full(below.shape, np.inf), where=below > 0)
     return found
 
 
