@@ -7,6 +7,7 @@ exception becomes a result that failed.
 from __future__ import annotations
 
 import signal
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,6 +29,8 @@ Measure = Callable[[Job, Point, Memory], tuple[Mapping[str, float], Mapping[str,
 CHUNK_S = 0.5
 """Points are handed out in pieces that take about so long, so that neither the hand-over nor a kill costs much."""
 LARGEST_CHUNK = 200
+PATIENCE_S = 2.0
+"""How long points that are under way may take to end when a run is stopped."""
 
 _memories: dict[str, Memory] = {}
 """Of this process: what points of one job share (a compiled topology) is made once."""
@@ -100,6 +103,7 @@ class LocalWorkers:
     jobs: int
     measure: Measure = evaluate
     _executor: Any = field(default=None, init=False)
+    _running: dict[Future[tuple[Result, ...]], Sequence[Point]] = field(default_factory=dict, init=False)
 
     def compute(self, job: Job, points: Sequence[Point]) -> Iterator[tuple[Result, ...]]:
         """See `Workers`."""
@@ -113,7 +117,7 @@ class LocalWorkers:
         yield from self._parallel(job, chunks)
 
     def _parallel(self, job: Job, chunks: _Chunks) -> Iterator[tuple[Result, ...]]:
-        running: dict[Future[tuple[Result, ...]], Sequence[Point]] = {}
+        running = self._running
         lost: list[Point] = []
         more = True
         while more or running:
@@ -160,10 +164,20 @@ class LocalWorkers:
             return (Result(point.id, point.settings, point.replication, Status.FAILED, error=error),)
 
     def close(self) -> None:
-        """See `Workers`."""
-        if self._executor is not None:
-            self._executor.shutdown(wait=True, kill_workers=True)
-            self._executor = None
+        """See `Workers`. What is under way may end within a moment; then its process is killed."""
+        if self._executor is None:
+            return
+        under_way = [future for future in self._running if not future.cancel()]
+        busy = bool(wait(under_way, timeout=PATIENCE_S).not_done)
+        self._running.clear()
+        hook = threading.excepthook
+        # loky's thread may be handing out work while its processes are killed, and says so in a traceback that means nothing.
+        threading.excepthook = lambda _: None
+        try:
+            self._executor.shutdown(wait=True, kill_workers=busy)
+        finally:
+            threading.excepthook = hook
+        self._executor = None
 
 
 @dataclass

@@ -1,5 +1,6 @@
-"""What-if studies: a grid of changes to topology, profile and load, a goal, many runs, one answer.
+"""What-if studies: a grid of changes to topology, profile and load, a goal, many points, one answer. Pure.
 
-A study is a value read from YAML; `points` lists what to run, `evaluate` runs one point (pure), `runner` runs them all and may be
-killed, `goals` turns results into an answer, `report` into a page.
+A study is a value read from YAML (`definition`, `model`); `designs` lists its variants; `goals.answer` asks for samples, and what is
+missing in `points.Asking` is what must be run; `evaluate` computes one point; `words`, `charts` and `page` tell the answer. Running
+points, files and clusters are the room `runs`.
 """
