@@ -14,6 +14,8 @@ one path.
 | loss_ratio, first_loss_ratio | packets lost on its way: established ones, first ones |
 | other_cores | host cores that forward the other call |
 | other_mpps | the other call's rate that gets through |
+
+Texts `offload` and `reasons` are the neighbour's, `other` says what is offloaded of the other call.
 """
 
 from __future__ import annotations
@@ -77,9 +79,9 @@ def neighbour(scene: Scene, other: Scene, load: Load, other_per_s: float) -> tup
         "other_mpps": others_pass * other_per_s / 1e6,
     }, {
         "limit": max(together, key=lambda name: together[name].busy),
-        "neighbour": ", ".join(dict.fromkeys(str(v.outcome) for v in scene.verdicts)),
-        "offload": ", ".join(dict.fromkeys(str(v.outcome) for v in other.verdicts)),
-        "reasons": ", ".join(dict.fromkeys(r.code for v in other.verdicts for r in v.reasons)),
+        "offload": ", ".join(dict.fromkeys(str(v.outcome) for v in scene.verdicts)),
+        "reasons": ", ".join(dict.fromkeys(r.code for v in scene.verdicts for r in v.reasons)),
+        "other": ", ".join(dict.fromkeys(str(v.outcome) for v in other.verdicts)),
     }
 
 
