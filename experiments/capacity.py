@@ -229,7 +229,7 @@ class Measured:
 
     busy: Mapping[str, float]
     missing: float
-    """Part of the packets that came and did not get through: lost, or still waiting at the end."""
+    """Part of the packets that came and did not get through: lost, or still waiting at the end; without those in service."""
 
 
 def measured(network: Network, seed: int, jobs: int = JOBS) -> Measured:
@@ -247,7 +247,8 @@ def measured(network: Network, seed: int, jobs: int = JOBS) -> Measured:
         station.name: float(result.busy_ps[i]) / (station.servers or 1) / run_ps
         for i, station in enumerate(network.stations)
     }
-    return Measured(busy, 1 - done / came)
+    serving = sum(busy[station.name] * (station.servers or 1) for station in network.stations)
+    return Measured(busy, max(0.0, came - done - serving) / came)
 
 
 def limit_by_packets(pairs: Sequence[Pair], rates: Floats, near: float, seed: int, jobs: int = JOBS) -> float:

@@ -277,3 +277,13 @@ def test_without_its_card_a_node_works_as_one_whose_card_is_full() -> None:
     assert after.now.shares[1, cards] == 0
     assert after.now.shares[[0, 2]] == pytest.approx(found.now.shares[[0, 2]])
     assert after.cluster.profiles[-1].name == "yusur-dpu-2x100g without offload"
+
+
+def test_kube_proxy_looks_through_all_services_of_the_cluster() -> None:
+    """Of the sample there are three."""
+    few, many = (
+        pipeline.generated_cluster(room.Size(nodes=3, services=count), shipped()["kube-proxy-iptables"])
+        for count in (10, 10_000)
+    )
+    new = [float(one.classes[0].software[0, Slot.BACKEND, 0, Rate.NEW].sum()) for one in (few, many)]
+    assert new[1] > new[0]

@@ -14,7 +14,7 @@ CHOSEN = [case for case in CASES if case[1] in ("bluefield-2", "yusur-dpu-2x100g
 
 @pytest.mark.parametrize("case", CHOSEN, ids=" ".join)
 def test_flows_say_what_packets_meet(case: tuple[str, str, str]) -> None:
-    """A sixth of the packets of `experiments.capacity`, which prints the errors of all cases."""
-    found = compare_case(case, ROOT, seed=7, jobs=40_000)
+    """A third of the packets of `experiments.capacity`, which prints the errors of all cases."""
+    found = compare_case(case, ROOT, seed=7, jobs=80_000)
     assert abs(found.scale_error) < STATED
     assert found.utilisation_error < STATED

@@ -28,7 +28,7 @@ from ytwin.trace.types import World
 
 INSIDE, EIP, SHARED = "inside", "eip", "shared"
 """Kinds of Services, by the names of their samples."""
-MOST: Final = {"nodes": 20_000, "services": 1_000_000, "backends": 10_000}
+MOST: Final = {"nodes": 5_000, "services": 1_000_000, "backends": 10_000}
 BATCH: Final = 2_000_000
 """Random numbers drawn at a time for the places of backends."""
 
@@ -133,7 +133,7 @@ def generated(
     size: Size, snapshot: Snapshot, world: World, limits: Mapping[str, Limit], profile: HardwareProfile
 ) -> Cluster:
     """`snapshot`, `world`, `limits`: of the twin of `sample_files`. `profile`: of every node."""
-    sample = survey(snapshot, world, limits, dict.fromkeys(world.chassis, profile))
+    sample = survey(snapshot, world, limits, dict.fromkeys(world.chassis, profile), size.services)
     if sample.failures:
         why = "; ".join(f"{name}: {reason}" for name, reason in sorted(sample.failures.items()))
         raise InvalidInput(
@@ -238,6 +238,7 @@ def generated_flows(cluster: Cluster, flows: Sequence[Flow]) -> tuple[Cluster, O
     rows, chosen, sources, rates, bulk = cluster.rows, list[int](), list[int](), [], []
     of_service = np.argsort(rows.service, kind="stable")
     starts = np.searchsorted(rows.service[of_service], np.arange(len(services) + 1))
+    used: dict[int, int] = {}
     problems = []
 
     def wrong(flow: Flow, column: str, message: str, hint: str) -> None:
@@ -258,7 +259,8 @@ def generated_flows(cluster: Cluster, flows: Sequence[Flow]) -> tuple[Cluster, O
             wrong(flow, "src_node", f"{name} serves {serves} only", "send it from there, or call another Service")
         else:
             chosen += own.tolist()
-            sources += [-1 if outside else nodes[flow.source]] * len(own)
+            source = -1 if outside else used.setdefault(nodes[flow.source], len(used))
+            sources += [source] * len(own)
             rates += [flow.rates * rows.portion[row] for row in own]
             bulk += [flow.bulk] * len(own)
     if problems:
@@ -277,5 +279,7 @@ def generated_flows(cluster: Cluster, flows: Sequence[Flow]) -> tuple[Cluster, O
         rows.part,
     )
     text = f"{len(flows)} flows of {flows[0].where.file}"
-    measured = replace(cluster, rows=found, clients=np.eye(len(cluster.nodes)))
+    alone = np.zeros((len(used), len(cluster.nodes)))
+    alone[list(used.values()), list(used)] = 1.0
+    measured = replace(cluster, rows=found, clients=alone)
     return measured, Offered(np.array(rates), np.array(bulk, dtype=np.bool_), text)

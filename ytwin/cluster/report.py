@@ -17,7 +17,7 @@ from ytwin.performance.render import number
 Json = dict[str, Any]
 
 HEADER: Final = ("resource", "fullest node", "busy", "95 %", "median", "can grow", "")
-LOSSES: Final = ("lost", "scale", "then full", "busiest", "not served")
+LOSSES: Final = ("lost", "can grow", "then full", "busiest", "not served")
 MOST_LISTED: Final = 10
 
 
@@ -34,12 +34,12 @@ def words(found: Capacity) -> str:
     """The answer in one sentence."""
     if not found.limit:
         return "This load asks nothing of the cluster."
-    others = f", and of {found.alike - 1} more" if found.alike > 1 else ""
-    full = f"then the {found.limit}{others} is full"
+    others = f" (and of {found.alike - 1} more)" if found.alike > 1 else ""
+    full = f"the first resource is full: {found.limit}{others}"
     if found.scale >= 1:
-        text = f"This load can grow {number(found.scale)} times; {full}."
+        text = f"This load can grow {number(found.scale)} times until {full}."
     else:
-        text = f"This load does not fit: {number(found.scale)} of it does; {full}."
+        text = f"This load does not fit. {number(found.scale)} of it does, until {full}."
     if found.cluster.failures:
         text += (
             f" {len(found.cluster.failures)} of {len(found.cluster.services)} Services are not served, or not wholly."

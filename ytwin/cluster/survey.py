@@ -40,10 +40,16 @@ GATEWAYS = ("chassisredirect", "l3gateway")
 
 
 def survey(
-    snapshot: Snapshot, world: World, limits: Mapping[str, Limit], cards: Mapping[str, HardwareProfile]
+    snapshot: Snapshot,
+    world: World,
+    limits: Mapping[str, Limit],
+    cards: Mapping[str, HardwareProfile],
+    services: int | None = None,
 ) -> Cluster:
-    """All Services with the clients that they are for. `cards` by chassis; InvalidInput: one without, or OVN with kube-proxy."""
-    room = _Survey(snapshot, world, limits, cards)
+    """All Services with the clients that they are for. `cards` by chassis; `services`: that kube-proxy has, None: these.
+
+    InvalidInput: a chassis without card, or OVN on some and kube-proxy on others."""
+    room = _Survey(snapshot, world, limits, cards, services)
     for service in room.services:
         room.add_service(service)
     return room.cluster()
@@ -113,7 +119,12 @@ class _Listed:
 
 class _Survey:
     def __init__(
-        self, snapshot: Snapshot, world: World, limits: Mapping[str, Limit], cards: Mapping[str, HardwareProfile]
+        self,
+        snapshot: Snapshot,
+        world: World,
+        limits: Mapping[str, Limit],
+        cards: Mapping[str, HardwareProfile],
+        services: int | None = None,
     ) -> None:
         self.snapshot, self.world, self.limits = snapshot, world, limits
         self.nodes = {name: number for number, name in enumerate(world.chassis)}
@@ -128,6 +139,7 @@ class _Survey:
         numbers = {key: self.profiles.index(card) for key, card in single.items()}
         self.profile = np.array([numbers[id(cards[name])] for name in self.nodes], dtype=np.int64)
         self.services = {f"{s.namespace}/{s.name}": s for s in snapshot.all(YusurService)}
+        self.count = len(self.services) if services is None else services
         self.numbers = {name: number for number, name in enumerate(self.services)}
         self.targets: dict[str, list[Target]] = defaultdict(list)
         for target in targets(snapshot):
@@ -353,7 +365,7 @@ class _Survey:
     ) -> tuple[int, tuple[str, ...]]:
         slots = slots_of(found, caller.chassis, server.chassis)
         name = f"{caller.name} to {target.service} at {server.name} ({mode.name.lower()})"
-        self.made.append(path_class(name, found, slots, self.profiles, len(self.services)))
+        self.made.append(path_class(name, found, slots, self.profiles, max(1, self.count)))
         gateways = sorted((slot, chassis) for chassis, slot in slots.items() if slot > 1)
         return len(self.made) - 1, tuple(chassis for _, chassis in gateways)
 

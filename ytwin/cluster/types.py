@@ -20,22 +20,22 @@ class Resource(StrEnum):
     """What can be full on a node. A packet's work is `performance.cost`'s; network ports and PCIe carry both directions at once,
     so each direction is a resource of its own."""
 
-    PORTS_IN = "ports, receiving"
-    PORTS_OUT = "ports, sending"
-    PCIE_IN = "PCIe, to the host"
-    PCIE_OUT = "PCIe, from the host"
+    PORTS_IN = "receiving ports"
+    PORTS_OUT = "sending ports"
+    PCIE_IN = "PCIe to the host"
+    PCIE_OUT = "PCIe from the host"
     ESWITCH = "eswitch"
     SLOW_PATH = "slow path"
     UPCALL = "upcall threads"
     HOST = "host stack"
     CORES = "host cores"
-    CONNTRACK = "conntrack entries"
+    CONNTRACK = "conntrack table"
     """Of the software datapath, `slow_path.conntrack_limit`; a connection that the card has taken over keeps its entries there
     (Linux, net/sched/act_ct.c works on nf_conntrack's)."""
     INSERTION = "rule insertion"
-    CARD_CONNECTIONS = "card's connections"
+    CARD_CONNECTIONS = "card's conntrack table"
     CARD_RULES = "card's flow table"
-    FLOWS = "datapath flows"
+    FLOWS = "datapath flow table"
     """Of OVS, `slow_path.flow_limit`."""
 
 
