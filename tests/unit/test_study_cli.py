@@ -122,6 +122,19 @@ def test_a_seed_is_part_of_the_command(study: Path, tmp_path: Path, capsys: pyte
     assert json.loads(said)["command"].endswith("--seed 7")
 
 
+def test_another_twin_computes_afresh_and_the_old_report_stays(
+    study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    """A change of code or of a shipped profile may change any number."""
+    out = str(tmp_path / "out")
+    assert ask(capsys, "run", str(study), "--out", out, "--jobs", "1")[0] == 0
+    before = (tmp_path / "out/report.html").read_bytes()
+    monkeypatch.setattr("ytwin.runs.workers.version", lambda: "another")
+    assert "0 computed" in ask(capsys, "report", out)[1]
+    assert (tmp_path / "out/report.html").read_bytes() == before
+    assert "0 recorded before" in ask(capsys, "run", str(study), "--out", out, "--jobs", "1", "--resume")[1]
+
+
 def test_what_a_user_can_do_wrong(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     out = str(tmp_path / "out")
     assert "no shipped study; there are" in ask(capsys, "run", "nothing")[2]

@@ -182,6 +182,7 @@ def _read(file: Path) -> str:
 
 def _job(file: Path, seed: int | None) -> tuple[Job, str]:
     """The study with everything that it reads."""
+    from ytwin.runs.workers import version  # noqa: PLC0415
     from ytwin.study.definition import decode_study  # noqa: PLC0415
 
     text = _read(file)
@@ -192,7 +193,7 @@ def _job(file: Path, seed: int | None) -> tuple[Job, str]:
     def below(names: tuple[str, ...]) -> Mapping[str, str]:
         return read_files(_beside(file, name) for name in names) if names else {}
 
-    return _job_of(study, below(study.spec.topology.files), below(study.spec.profiles)), text
+    return _job_of(study, below(study.spec.topology.files), below(study.spec.profiles), version()), text
 
 
 def _beside(file: Path, name: str) -> str:
@@ -207,14 +208,13 @@ def _beside(file: Path, name: str) -> str:
         return str(joined)
 
 
-def _job_of(study: Any, topology: Mapping[str, str], profiles: Mapping[str, str]) -> Job:
+def _job_of(study: Any, topology: Mapping[str, str], profiles: Mapping[str, str], made_by: str) -> Job:
     from frozendict import frozendict  # noqa: PLC0415
 
-    from ytwin.runs.workers import version  # noqa: PLC0415
     from ytwin.study.evaluate import Job  # noqa: PLC0415
     from ytwin.study.points import Inputs  # noqa: PLC0415
 
-    return Job(study, Inputs(frozendict(topology), frozendict(profiles)), version())
+    return Job(study, Inputs(frozendict(topology), frozendict(profiles)), made_by)
 
 
 def _description(job: Job, text: str, command: str) -> dict[str, Any]:
@@ -236,6 +236,6 @@ def _described(about: Mapping[str, Any]) -> Job:
     try:
         study = decode_study(about["file"], about["study"])
         study = study.model_copy(update={"spec": study.spec.model_copy(update={"seed": about["seed"]})})
-        return _job_of(study, about["topology"], about["profiles"])
+        return _job_of(study, about["topology"], about["profiles"], about["version"])
     except KeyError as error:
         raise YtwinError(f"the run's description lacks {error}; it is of another version of ytwin") from error

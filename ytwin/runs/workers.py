@@ -6,6 +6,7 @@ exception becomes a result that failed.
 
 from __future__ import annotations
 
+import hashlib
 import signal
 import threading
 import time
@@ -13,12 +14,15 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from dataclasses import dataclass, field
+from functools import cache
 from importlib import import_module
 from importlib.metadata import version as installed
+from pathlib import Path
 from typing import Any, Protocol
 
 from frozendict import frozendict
 
+import ytwin
 from ytwin.core.errors import YtwinError
 from ytwin.study.evaluate import Job, Memory, evaluate
 from ytwin.study.points import Point, Result, Status
@@ -245,6 +249,11 @@ def cores() -> int:
     return count
 
 
+@cache
 def version() -> str:
-    """Of the ytwin that runs here."""
-    return installed("ytwin")
+    """Of the ytwin that runs here: its number, and a digest of its code and profiles. Another twin may compute other numbers."""
+    package = Path(ytwin.__file__).parent
+    content = hashlib.sha256()
+    for file in sorted(p for p in package.rglob("*") if p.suffix in (".py", ".yaml")):
+        content.update(str(file.relative_to(package)).encode() + b"\0" + file.read_bytes() + b"\0")
+    return f"{installed('ytwin')}+{content.hexdigest()[:12]}"
