@@ -1,10 +1,13 @@
-.PHONY: demo test bench conformance setup
+.PHONY: demo test studies bench conformance setup
 
 demo:
 	@./scripts/demo
 
 test:
 	@./scripts/test
+
+studies:
+	@./scripts/studies $(ARGS)
 
 setup:
 	@./scripts/setup
