@@ -168,4 +168,6 @@ def _pngs(store: Store, answer: Answer) -> list[Path]:
     for index, chart in enumerate(charts(answer), start=1):
         name = re.sub(r"[^a-z0-9]+", "-", chart.title.lower()).strip("-")[:60]
         files.append(store.write(f"{index}-{name}.png", png(chart)))
+    for old in set(store.folder.glob("[0-9]*-*.png")) - set(files):
+        old.unlink()  # of an answer that had other charts
     return files

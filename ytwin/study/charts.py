@@ -37,7 +37,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """One picture. With `names`, bars with these names; else lines."""
+    """One picture. With `names`, bars with these names (a name may have two lines); else lines."""
 
     title: str
     x_title: str
@@ -109,7 +109,10 @@ def _chart(plot: Plot, rows: Sequence[Row], answer: Answer) -> Chart | None:
         names = list(dict.fromkeys(told(row.variant[plot.x]) for row in known))[:MOST_BARS]
         series = tuple(_bars(name, group, plot.x, names, metric, scale) for name, group in chosen)
         return Chart(title, plot.x, y_title, unit, series, tuple(names), log_y=plot.log_y, left_out=left_out)
-    x_scale, x_unit = _x_scale([x.value for x in xs if x is not None], next(x.dimension for x in xs if x is not None))
+    written_as = str(known[0].variant[plot.x])
+    x_scale, x_unit = _x_scale(
+        [x.value for x in xs if x is not None], next(x.dimension for x in xs if x is not None), written_as
+    )
     series = tuple(_line(name, group, plot.x, x_scale, metric, scale) for name, group in chosen)
     x_title = f"{plot.x}, {x_unit}" if x_unit else plot.x
     return Chart(title, x_title, y_title, unit, series, (), plot.log_x, plot.log_y, left_out)
@@ -130,17 +133,19 @@ def _scale(metric: str, values: Sequence[float], answer: Answer) -> tuple[float,
         return 100.0, "%"
     if dimension in ("time", "rate", "bit rate"):
         base = UNITS[dimension][unit]
-        factor, chosen = _x_scale([v * base for v in values], dimension)
+        factor, chosen = _x_scale([v * base for v in values], dimension, unit)
         return factor * base, chosen
     return 1.0, unit
 
 
-def _x_scale(values: Sequence[float], dimension: str) -> tuple[float, str]:
-    """The unit in which the middle of the values reads well."""
+def _x_scale(values: Sequence[float], dimension: str, like: str = "") -> tuple[float, str]:
+    """The unit in which the middle of the values reads well; of rates, of packets or of others as in `like`."""
     if not dimension:
         return 1.0, ""
     ordered = sorted(v for v in values if v > 0) or [1.0]
     unit = str(written(ordered[len(ordered) // 2], dimension)).rpartition(" ")[2]
+    if dimension == "rate" and like.endswith("/s"):
+        unit = f"{unit.removesuffix('pps')}/s" if unit.endswith("pps") else unit
     return 1 / UNITS[dimension][unit], unit
 
 
@@ -203,4 +208,4 @@ def _tornados(answer: Answer) -> Iterator[Chart]:
 def _swing_name(swing: Swing) -> str:
     quantity = swing.uncertain.quantity
     ends = [amount_text(end, quantity.dimension) for end in (quantity.low, quantity.high)]
-    return f"{swing.uncertain.number} ({ends[0]} to {ends[1]})"
+    return f"{swing.uncertain.number}\n{ends[0]} to {ends[1]}"

@@ -149,13 +149,13 @@ def _figures(chart: Chart) -> list[Block]:
     title = f"{chart.title[:1].upper()}{chart.title[1:]}"
     blocks: list[Block] = []
     if chart.names:
-        names = list(chart.names)
+        names = [name.replace("\n", "<br>") for name in chart.names]
         series = [
             _bars(s.name or chart.y_title, index + 1, s.x, s.y, s.low, s.high, len(names))
             for index, s in enumerate(chart.series)
         ]
         plot = grouped_bars(names, series, chart.unit)
-        height = 110 + max(26, 16 * len(series) + 10) * len(names)
+        height = 110 + max(36 if chart.baseline is not None else 26, 16 * len(series) + 10) * len(names)
         if chart.log_y:
             plot["layout"]["xaxis"] |= {"type": "log"}
             plot["layout"]["xaxis"].pop("rangemode", None)
