@@ -101,6 +101,11 @@ def test_a_profile_may_replace_the_one_it_extends() -> None:
             "write how much there is",
         ),
         (
+            "  eswitch:\n    queue: {value: 1e300 packets, kind: assumed, source: page}\n",
+            "mine.yaml:7: spec.eswitch.queue.value: '1e300 packets' is beyond all that can be reckoned with [range]",
+            "write a number that makes sense, 1e-30 to 1e+30 packets",
+        ),
+        (
             "  slowPath:\n    cores: {value: 4 rules, kind: datasheet, source: page}\n",
             "mine.yaml:7: spec.slowPath.cores.value: 'rules' is not what is counted here [unit]",
             "write a number and cores, such as `3 cores`",

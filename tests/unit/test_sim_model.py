@@ -61,6 +61,8 @@ CORE = (Station("core"),)
         (lambda: quantity("3 parsec", "time"), ("'parsec'", "ns")),
         (lambda: quantity("fast", "rate"), ("'fast' is no rate",)),
         (lambda: quantity("1e999 s", "time"), ("finite",)),
+        (lambda: quantity("1e300 B", "size", "--load size"), ("--load size", "'1e300 B' is beyond", "1e+30 B")),
+        (lambda: quantity("1e-300 /s", "rate"), ("beyond", "1e-30 to")),
         (lambda: Arrivals.at_rate(-1), ("rate_per_s", "-1", "above 0")),
         (lambda: Arrivals.at_rate(math.nan), ("rate_per_s", "nan")),
         (lambda: Exponential(0), ("Exponential.mean", "above 0")),

@@ -42,6 +42,10 @@ def parts(text: str) -> tuple[str, str]:
     return (found[1].replace("_", ""), found[2] or "") if found is not None else ("", "")
 
 
+LEAST, MOST = 1e-30, 1e30
+"""In base units: products and ratios of a few such numbers still have a value."""
+
+
 def quantity(text: str | float, dimension: str, where: str = "") -> float:
     """A number in the dimension's base unit; InvalidInput for a missing or unknown unit, for negative and endless numbers.
 
@@ -64,6 +68,9 @@ def quantity(text: str | float, dimension: str, where: str = "") -> float:
         raise bad(
             where, "range", f"{text!r} is not a finite number of at least 0", "write how much there is, without a sign"
         )
+    if number and not LEAST <= number * units[unit] <= MOST:
+        hint = f"write a number that makes sense, {LEAST / units[unit]:.3g} to {MOST / units[unit]:.3g} {unit}"
+        raise bad(where, "range", f"{text!r} is beyond all that can be reckoned with", hint)
     return number * units[unit]
 
 

@@ -23,12 +23,17 @@ TEXTS: Final[dict[Metric, tuple[str, str]]] = {
 """Name and unit for people."""
 
 
-def number(value: float) -> str:
-    """Four digits, more for what has more before the point; no exponent.
+MANY: Final = 1e15
 
-    >>> number(15151.515), number(0.04567), number(24.5)
-    ('15152', '0.04567', '24.5')
+
+def number(value: float) -> str:
+    """Four digits, more for what has more before the point; an exponent only where nobody counts digits.
+
+    >>> number(15151.515), number(0.04567), number(24.5), number(1.5e20)
+    ('15152', '0.04567', '24.5', '1.5e+20')
     """
+    if abs(value) >= MANY:
+        return f"{value:.4g}"
     if abs(value) >= 1000:
         return f"{value:.0f}"
     text = f"{value:.4g}"
