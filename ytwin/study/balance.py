@@ -5,7 +5,7 @@ The choice is that of the flow which the traced first packet meets: its backends
 
 | metric | meaning |
 | --- | --- |
-| busiest_ratio, idlest_ratio | the share of the backend with most and with fewest keys, of a fair share |
+| busiest_share_ratio, idlest_share_ratio | the share of the backend with most and with fewest keys, of a fair share |
 | moved_by_removal_ratio | keys whose backend stays but changes when another one leaves; mean over which one leaves |
 | moved_by_addition_ratio | keys that change to a backend that was there before when one is added; mean over its place |
 | first_us | unloaded latency of a connection's first packet, one way, with all flows that connections share in place |
@@ -48,7 +48,11 @@ def balance(scene: Scene, keys: int, seed: int) -> tuple[dict[str, float], dict[
     hashes = Streams(seed).generator("keys").integers(0, 1 << 32, keys, dtype=np.uint32)
     by_fields, some = bool(choice.hash_fields), hashes[:MOST_MOVED]
     got = np.bincount(_choose(count, by_fields)(count, hashes), minlength=count) * count / keys
-    metrics = {"busiest_ratio": float(got.max()), "idlest_ratio": float(got.min()), "backends": float(count)}
+    metrics = {
+        "busiest_share_ratio": float(got.max()),
+        "idlest_share_ratio": float(got.min()),
+        "backends": float(count),
+    }
     metrics["moved_by_removal_ratio"] = moved(count, count - 1, by_fields, some) if count > 1 else 0.0
     metrics["moved_by_addition_ratio"] = moved(count, count + 1, by_fields, some)
     table = None if by_fields else slot_table((1,) * count)

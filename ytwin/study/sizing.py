@@ -17,7 +17,7 @@ currency; a card that does nothing is paid for, too.
 | card_cores | the same of cards |
 | cost | of nodes and their cards |
 | nodes_in_software | that would be needed if nothing were offloaded |
-| break_even | price of a card up to which it is not dearer than as many nodes without as it takes then |
+| break_even | price of a card up to which it is not dearer than the nodes without one that it saves, if it offloads |
 """
 
 from __future__ import annotations
@@ -85,8 +85,9 @@ def sizing(scene: Scene, load: Load, plan: Plan) -> tuple[dict[str, float], dict
         "card_cores": cores.card,
         "cost": found.nodes * (plan.node_price + plan.card_price),
         "nodes_in_software": float(software.nodes),
-        "break_even": (software.nodes / found.nodes - 1) * plan.node_price,
     }
+    if any(verdict.outcome is not Outcome.SOFTWARE for verdict in scene.verdicts):
+        metrics["break_even"] = (software.nodes / found.nodes - 1) * plan.node_price
     return metrics, {"limit": found.limit, "notes": "; ".join(found.said.notes)}
 
 

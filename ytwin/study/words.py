@@ -205,7 +205,8 @@ def _compared(answer: Answer) -> Iterator[str]:
             f"Of {len(ranked)} comparisons, {title} with {compare.parameter} {b} is surely higher than with {a} in {higher}, "
             f"surely lower in {lower}, and equal or open in {rest}."
         )
-    for comparison in ranked if len(ranked) <= 2 else (ranked[0], ranked[-1]):
+    ends = ranked if len(ranked) <= 2 else [ranked[0], ranked[-1]]
+    for comparison in sorted(ends, key=lambda c: -abs(c.ratio.value - 1)):
         yield comparison_sentence(comparison, answer)
 
 
