@@ -49,6 +49,12 @@ def test_one_load_is_told_whole(capsys: pytest.CaptureFixture[str]) -> None:
         assert part in out
 
 
+def test_an_empty_load_is_no_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(capsys, *PATH, "--load", "")
+    assert code == 2
+    assert "the load does not say its kind" in err
+
+
 def test_several_loads_and_cards_are_one_table(capsys: pytest.CaptureFixture[str]) -> None:
     loads = ("--load", "bulk:streams=16", "--load", "packets:rate=1 Mpps,flows=10")
     code, out, _ = run(capsys, *PATH, *loads, "--card", "ovs-kernel", "--card", "connectx-6-dx")

@@ -183,7 +183,7 @@ class _Asked:
             p.backend for p in made if not p.delivered and p.phase is not Phase.IDLE
         }
         address = f"[{to.address}]:{to.port}" if ":" in to.address else f"{to.address}:{to.port}"
-        reason = "" if alive else f"{conversation.verdict}: {conversation.reason}"
+        reason = "" if alive else f"{conversation.verdict.value}: {conversation.reason}"
         return _Way(1.0, text, address, tuple(p for p in made if p.backend in alive), reason)
 
 
@@ -196,7 +196,7 @@ def _loads(texts: Sequence[str]) -> tuple[NamedLoad, ...]:
 
     found: list[NamedLoad] = []
     for text in texts:
-        is_file = text == "-" or text.endswith(SUFFIXES) or (":" not in text and Path(text).exists())
+        is_file = text == "-" or text.endswith(SUFFIXES) or (text and ":" not in text and Path(text).exists())
         found += decode_loads(read_files([text])) if is_file else [parse_load(text)]
     return tuple({load.name: load for load in found}.values())
 
