@@ -176,20 +176,20 @@ def test_nobody_beside_it_is_the_path_alone():
     }
     most = predict(scene.programs, scene.verdicts, scene.cards, PacketRate("p", float("inf"), 100, 64), intervals=False)
     assert found["latency_us"] == pytest.approx(said["latency_us"], rel=1e-6)
-    assert found["room_mpps"] == pytest.approx({v.metric.value: v.value for v in most.values}["packet_rate_mpps"])
+    assert found["capacity_mpps"] == pytest.approx({v.metric.value: v.value for v in most.values}["packet_rate_mpps"])
     assert found["loss_ratio"] == found["other_cores"] == 0
 
 
 def test_the_same_packets_beside_it_are_its_own():
     both, alone = beside("model.rate: 3 Mpps"), beside("model.rate: 0 pps", PACKETS.replace("1 Mpps", "4 Mpps"))
     assert both["latency_us"] == pytest.approx(alone["latency_us"])
-    assert both["room_mpps"] == pytest.approx(alone["room_mpps"] - 3)
+    assert both["capacity_mpps"] == pytest.approx(alone["capacity_mpps"] - 3)
     assert both["other_mpps"] == pytest.approx(3)
 
 
 def test_beyond_the_limit_packets_are_lost_and_cores_are_all_there_are():
     found = beside("nodes.*.offload: false, model.rate: 30 Mpps")
-    assert found["room_mpps"] == found["new_connections_per_s"] == 0
+    assert found["capacity_mpps"] == found["new_connections_per_s"] == 0
     assert found["loss_ratio"] == pytest.approx(1 - found["other_mpps"] / 30)
     little = beside("nodes.*.offload: false, model.rate: 1 Mpps")
     assert little["loss_ratio"] == 0

@@ -9,7 +9,7 @@ one path.
 | --- | --- |
 | latency_us | of an established packet, one way, waits included |
 | first_us | of a connection's first packet |
-| room_mpps | packets per second until the first resource on its way is full |
+| capacity_mpps | packets per second until the first resource on its way is full |
 | new_connections_per_s | connections that could be opened until then |
 | loss_ratio, first_loss_ratio | packets lost on its way: established ones, first ones |
 | other_cores | host cores that forward the other call |
@@ -71,7 +71,7 @@ def neighbour(scene: Scene, other: Scene, load: Load, other_per_s: float) -> tup
     return {
         "latency_us": _latency_us(own.cost, scene.cards, together),
         "first_us": _latency_us(opening, scene.cards, together),
-        "room_mpps": _room(own.cost, others) / 1e6,
+        "capacity_mpps": _room(own.cost, others) / 1e6,
         "new_connections_per_s": _room(blend([(1.0, opening), (1.0, _opening(scene, Direction.REPLY))]), others),
         "loss_ratio": _lost(own.cost, together),
         "first_loss_ratio": _lost(opening, together),
