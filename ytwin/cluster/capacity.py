@@ -187,6 +187,6 @@ def notes(found: Capacity) -> tuple[str, ...]:
     failures = found.cluster.failures
     if failures:
         name, reason = next(iter(sorted(failures.items())))
-        services = f"Service {name} is" if len(failures) == 1 else f"{len(failures)} Services are, such as {name},"
-        said.append(f"{services} not served, or not all of it: {reason}")
+        services = f"Service {name} is" if len(failures) == 1 else f"{len(failures)} Services, such as {name}, are"
+        said.append(f"{services} not served, or not wholly: {reason}")
     return tuple(sorted(said))

@@ -1,9 +1,9 @@
 """A twin as a Cluster: every Service, its clients and backends, and the classes of their paths, each traced once.
 
 A path's class is decided by what the flows can make of it: the kind of address called, its gateway, protocol and family, how the
-Service balances, and whether between several; the VPC; what client and backend are, their Subnets and chassis (gateways apart
-from all others), and whether they share one. Names, and how many of all these there are, decide nothing; tests hold shared costs
-against those of every pair.
+Service balances, and whether between several; the VPC; whether client and backend are nodes, share a Subnet, share a chassis, or
+are on the chassis of one of the path's gateways. Names, and how many of all these there are, decide nothing; tests hold shared
+costs against those of every pair.
 
 Who calls: of a ClusterIP the workloads of its VPC that are not its backends (its backends, if there are no others), all alike;
 of an EIP the outside. A Service's traffic is shared equally by its ports, and by the backends of each. A client that is chosen
@@ -85,11 +85,16 @@ class _Cell:
     """What tells clients, or backends, apart."""
 
     kind: str
+    """Node, workload or the outside host's name; a workload's own where a card's rule names it."""
     vpc: str
     subnet: str
     place: str
-    """A gateway's chassis; "" for all others."""
+    """The chassis of a gateway on the way; "" for all others."""
     userspace: bool
+
+    def looks(self) -> Hashable:
+        """Without the Subnet: of two it matters only whether they are the same."""
+        return (self.kind, self.vpc, self.place, self.userspace)
 
 
 @dataclass
@@ -145,7 +150,8 @@ class _Survey:
         for target in targets(snapshot):
             self.targets[target.service].append(target)
         ports = world.southbound.ports.values()
-        self.special = {port.chassis for port in ports if port.type in GATEWAYS and port.chassis}
+        self.bound = {(p.datapath.name, p.chassis) for p in ports if p.type in GATEWAYS and p.chassis}
+        self.named = {rule.when.port_kind for profile in self.profiles for rule in profile.offload}
         self.hosts = {host.name: host for host in world.hosts}
         self.by_address = {
             (host.vpc, address.partition("/")[0]): host for host in world.hosts for address in host.addresses
@@ -265,24 +271,31 @@ class _Survey:
     def add(self, target: Target, clients: Sequence[Host], backends: Sequence[Host], portion: float) -> None:
         """The rows of all pairs of what can be told apart."""
         if not clients or not backends:
-            lack = "no client" if not clients else "no backend"
-            self.failures.setdefault(target.service, f"{target.kind} {target.address} has {lack} on a living node")
+            lack = "client" if not clients else "backend"
+            self.failures.setdefault(target.service, f"{target.kind} {target.address} has no living {lack}")
             return
         serving = {host.name for host in backends}
         calling = [host for host in clients if host.name not in serving] or clients
-        by_client, by_backend = self.cells(calling), self.cells(backends)
+        special = self.special(target)
+        by_client, by_backend = self.cells(calling, special), self.cells(backends, special)
         for who, callers in by_client.items():
             for whom, serving_hosts in by_backend.items():
                 part = portion * len(callers) / len(calling) * len(serving_hosts) / len(backends)
                 for mode, caller, server in self.pairs(callers, serving_hosts):
                     self.row(target, (who, whom, mode), (caller, server), (callers, serving_hosts), part)
 
-    def cells(self, hosts: Iterable[Host]) -> dict[_Cell, list[Host]]:
+    def special(self, target: Target) -> set[str]:
+        """Chassis of gateways that a path to it, or back, may pass: of its VPCs' routers, and of its EipGateway."""
+        ends = f"_{target.gateway}" if target.gateway else ""
+        return {c for name, c in self.bound if name in target.vpcs or (ends and name.endswith(ends))}
+
+    def cells(self, hosts: Iterable[Host], special: set[str]) -> dict[_Cell, list[Host]]:
         """Hosts by what tells them apart."""
         found: dict[_Cell, list[Host]] = defaultdict(list)
         for host in hosts:
-            place = host.chassis if host.chassis in self.special else ""
-            kind = host.name if host.kind == OUTSIDE else host.kind
+            place = host.chassis if host.chassis in special else ""
+            own = host.kind == "Node" or host.kind in self.named
+            kind = host.name if host.kind == OUTSIDE else host.kind if own else "workload"
             found[_Cell(kind, host.vpc, host.subnet, place, host.chassis in self.world.userspace)].append(host)
         return found
 
@@ -345,7 +358,9 @@ class _Survey:
         self, target: Target, cell: tuple[_Cell, _Cell, Mode], caller: Host, server: Host
     ) -> tuple[int, tuple[str, ...]] | None:
         """(number, chassis of its gateways); None: nothing is delivered."""
-        key = (self._looks(target), cell, caller is server)
+        who, whom, mode = cell
+        same = who.subnet == whom.subnet
+        key = (self._looks(target), who.looks(), whom.looks(), mode, same, caller is server)
         if key not in self.classes:
             found = self.converse(target, caller)[0].get(server.name)
             self.classes[key] = self._made(target, caller, server, cell[2], found) if found else None
