@@ -1,6 +1,8 @@
-"""Which backend OVS's select groups choose: held against what their arithmetic must give."""
+"""Which backend OVS's select groups choose: held against their arithmetic, and against OVS 3.1.0."""
 
 from __future__ import annotations
+
+from ipaddress import IPv4Address
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from ytwin.datapath.costs import uses_dp_hash
-from ytwin.datapath.groups import _add, _finish, by_score, by_slots, slot_table
+from ytwin.datapath.groups import _add, _finish, _hash_int, by_score, by_slots, slot_table
 from ytwin.sim.streams import Streams
 from ytwin.verify.lints.services import dp_hash_shares
 
@@ -72,6 +74,33 @@ def test_the_hash_is_murmur3(word, expected):
     with np.errstate(over="ignore"):
         state = _add(np.zeros(1, np.uint32), np.array([word], np.uint32))
         assert int(_finish(state ^ np.uint32(4))[0]) == expected
+
+
+OBSERVED = {
+    "10.0.0.1": ((41105, 41186, 48633, 63437, 28349, 3432, 9154, 14657, 62287, 8685, 32785, 47006), 3),
+    "10.0.0.2": ((40791, 31999, 49812, 52306, 22041, 4641, 39624, 30697, 21232, 1922, 58177, 39727), 10),
+    "192.168.7.33": ((45383, 40388, 20405, 15641, 64786, 33266, 34030, 22246, 4446, 50464, 14769, 3162), 4),
+}
+"""nw_src -> scores of 12 buckets of weight 1 and the one taken, as `ovs-appctl ofproto/trace` of OVS 3.1.0 tells them for a group
+with `selection_method=hash,fields(ip_src)`."""
+
+
+@pytest.mark.parametrize("address", OBSERVED)
+def test_scores_are_those_of_ovs(address):
+    with np.errstate(over="ignore"):
+        # pick_hash_fields_select_group: hash_bytes(address, 4, hash_uint64(0)).
+        start = _finish(_add(_add(np.zeros(1, np.uint32), np.uint32(0)), np.uint32(0)) ^ np.uint32(8))
+        word = np.array([int.from_bytes(IPv4Address(address).packed, "little")], np.uint32)
+        basis = _finish(_add(start, word) ^ np.uint32(4))
+    scores, taken = OBSERVED[address]
+    assert tuple(int(_hash_int(bucket, basis)[0]) & 0xFFFF for bucket in range(12)) == scores
+    assert by_score(12, basis)[0] == taken
+
+
+def test_slots_are_those_of_ovs():
+    # `ofproto/trace` with dp_hash=16 to 31 on a dp_hash group of 12 buckets, OVS 3.1.0.
+    observed = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 0, 1, 2, 3)
+    assert tuple(by_slots(12, np.arange(16, 32, dtype=np.uint32))) == observed
 
 
 def test_more_than_256_slots_are_refused():
