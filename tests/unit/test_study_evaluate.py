@@ -123,7 +123,7 @@ def test_a_generated_topology():
         ("path.from: nobody", "nobody"),
         ("topology.Subnet.none.spec.mtu: 1400", "no Subnet is called 'none'"),
         ("topology.Subnet.*.spec.mtuu: 1400", "mtuu"),
-        ("\"topology.YusurService.*.spec.ports[7].port\": 1", "nothing stands at 7"),
+        ('"topology.YusurService.*.spec.ports[7].port": 1', "nothing stands at 7"),
         ("load.speed: 1", "speed"),
         ("load.rate: 1 ms", "is a time, not a rate"),
     ],

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from ytwin.datapath import Limit, limited
 from ytwin.resources.addresses import version_of
-from ytwin.resources.model import YusurService
+from ytwin.resources.model import Endpoints, YusurService
 from ytwin.resources.snapshot import Snapshot
 from ytwin.trace.types import Conversation, Host, Verdict, World
 from ytwin.verify.answers import Answers
@@ -98,7 +98,7 @@ def delivered(
         if (wanted is None or wanted(client, target)) and expectation(snapshot, client, target).reachable
     ]
     # Conversations live as long as `answers`, so that their identities stay their own.
-    balancing = {f"{s.namespace}/{s.name}": _balancing(s) for s in snapshot.all(YusurService)}
+    balancing = {f"{s.namespace}/{s.name}": _balancing(snapshot, s) for s in snapshot.all(YusurService)}
     first: dict[Hashable, Conversation] = {}
     found: dict[int, tuple[Conversation, list[Question]]] = {}
     reached: dict[int, frozenset[str]] = {}
@@ -125,8 +125,11 @@ def _looks(answers: _Conversations, client: Host, target: Target, kinds: Contain
     return called, who, answers.nearness(client, target.address, kinds)
 
 
-def _balancing(service: YusurService) -> Hashable:
-    return service.spec.balancing.algorithm, service.spec.session_affinity
+def _balancing(snapshot: Snapshot, service: YusurService) -> Hashable:
+    endpoints = snapshot.get(Endpoints, service.name, service.namespace)
+    # One backend needs no choice, so the flows of its connections do not look at the client's port.
+    chosen = frozenset(len(subset.addresses) > 1 for subset in endpoints.subsets) if endpoints is not None else None
+    return service.spec.balancing, service.spec.session_affinity, chosen
 
 
 def _reached(conversation: Conversation, limits: Mapping[str, Limit]) -> frozenset[str]:
