@@ -449,6 +449,15 @@ def test_intervals_come_from_the_numbers() -> None:
     assert not any("slow_path" in number for number in found.rests_on)
 
 
+def test_intervals_end_at_what_is_offered() -> None:
+    """Of a load near the limit, whose numbers' errors add up to more than there is."""
+    card = shipped()["ovs-kernel"]
+    for rate in (8e6, 30e6):
+        found = predict(path(), (), {"node1": card, "node2": card}, PacketRate("some", rate, flows=1000))
+        assert found[Metric.PACKET_RATE].high <= rate / 1e6
+        assert found[Metric.LOSS].high <= 1
+
+
 def test_nodes_of_one_profile_keep_what_is_their_own() -> None:
     span = {"host.segment_rate": (9e6, 11e6), "host.latency": (18 * US, 26 * US)}
     values = {path: ROUND[path] for path in span}

@@ -16,8 +16,9 @@ Per visit of a chassis, with the profile of that chassis (what each number means
 host.latency is all that a path without OVS takes, with both ends' cards and one pass through each, half of it at each
 end. So an eSwitch adds pass_latency for its further passes only, and packet_latency only where a packet comes through a
 card that is at neither end (a gateway, also where the end behind it is outside); a gateway without eSwitch adds
-host.network_latency, for one more card out, wire and card in. A path that stays on one chassis has no wire and no second card: host.latency
-without host.network_latency, and packet_latency and every pass of the eSwitch, if the packet goes through one.
+host.network_latency, for one more card out, wire and card in. A path that stays on one chassis has no wire and no second
+card: host.latency without host.network_latency, and packet_latency and every pass of the eSwitch, if the packet goes
+through one.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from ytwin.performance.analytic import Answer, answer
 from ytwin.performance.choice import Case, make_case
 from ytwin.performance.jobs import Load
 from ytwin.performance.types import Metric, Prediction, Share, Value
-from ytwin.sim.workloads import BulkTcp
+from ytwin.sim.workloads import BulkTcp, PacketRate
 
 Engine = Literal["analytic", "fast", "reference"]
 
@@ -145,7 +145,12 @@ def _intervals(case: Case, load: Load, found: Answer, used: set[tuple[str, str]]
             changes = [_change(values[metric], value) for values in moved]
             down[metric] += min(0.0, *changes, 0.0) ** 2
             up[metric] += max(0.0, *changes, 0.0) ** 2
-    return {m: (_changed(v, -math.sqrt(down[m])), _changed(v, math.sqrt(up[m]))) for m, v in found.values.items()}
+    # Errors that add up know no bound; what is offered, and the whole of it, are ones.
+    most = {Metric.LOSS: 1.0, Metric.PACKET_RATE: load.rate_per_s / 1e6 if isinstance(load, PacketRate) else math.inf}
+    return {
+        m: (_changed(v, -math.sqrt(down[m])), max(v, min(most.get(m, math.inf), _changed(v, math.sqrt(up[m])))))
+        for m, v in found.values.items()
+    }
 
 
 def _moved(case: Case, name: str, path: str) -> Iterator[dict[str, HardwareProfile]]:
