@@ -15,7 +15,7 @@ from ytwin.logical.addresses import ip_int
 from ytwin.logical.southbound import DatapathId
 from ytwin.trace import Tracer
 from ytwin.trace.tables import Pipeline, Program
-from ytwin.trace.types import Conversation, Host, Verdict, World
+from ytwin.trace.types import Conversation, Host, Packet, Verdict, World
 from ytwin.verify.likeness import Likeness, Sight, rewritten
 from ytwin.verify.report import BackendResult
 
@@ -236,8 +236,18 @@ def _told(kept: _Kept, client: Host, address: str) -> Answer:
         replace(
             o,
             backend=rewritten(o.backend, words),
-            stay=replace(o.stay, chassis=words.get(o.stay.chassis, o.stay.chassis)),
+            stay=replace(
+                o.stay,
+                chassis=words.get(o.stay.chassis, o.stay.chassis),
+                packet=_readdressed(o.stay.packet, words),
+            ),
         )
         for o in answer.overruns
     )
     return replace(answer, reason=rewritten(answer.reason, words), backends=backends, overruns=elsewhere)
+
+
+def _readdressed(packet: Packet, words: Mapping[str, str]) -> Packet:
+    own = (packet.eth_src, packet.eth_dst, packet.ip_src, packet.ip_dst)
+    eth_src, eth_dst, ip_src, ip_dst = (words.get(word, word) for word in own)
+    return replace(packet, eth_src=eth_src, eth_dst=eth_dst, ip_src=ip_src, ip_dst=ip_dst)
