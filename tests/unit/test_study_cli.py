@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -85,6 +86,9 @@ def test_a_study_from_its_file_to_its_report(study: Path, tmp_path: Path, capsys
 
 @pytest.mark.parametrize("width", [390, 1280])
 def test_the_page_in_a_browser(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], width: int):
+    far = tmp_path / ("AFolderWhoseNameIsWiderThanATelephone" * 2)
+    shutil.copytree(ROOT / "topologies/article", far)
+    study.write_text(STUDY.replace("TOPOLOGY", str(far)))
     assert ask(capsys, "run", str(study), "--out", str(tmp_path / "out"), "--jobs", "1")[0] == 0
     page = (tmp_path / "out/report.html").read_text()
     assert page.index("Highest packet rate") < page.index("All variants")
