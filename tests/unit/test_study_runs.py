@@ -135,26 +135,6 @@ def test_ctrl_c_keeps_what_came(tmp_path: Path):
     assert run_in(tmp_path, job, LocalWorkers(1, queue)).reused == 7
 
 
-def test_ctrl_c_that_a_library_loses_still_stops(tmp_path: Path):
-    store, job = Store(tmp_path), job_of(GRID)
-
-    class Lost:
-        def __del__(self) -> None:
-            signal.raise_signal(signal.SIGINT)  # Python drops what a destructor raises
-
-    class Losing(_OneByOne):
-        def compute(self, job, points):  # type: ignore[no-untyped-def]  # as its base
-            for number, piece in enumerate(super().compute(job, points)):
-                if number == 7:
-                    Lost()
-                yield piece
-
-    with store.locked(), pytest.raises(Interrupted) as stop:
-        run(job, store, Losing(), lambda _settings: ())
-    assert stop.value.recorded == 8
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-
-
 def test_two_runs_in_one_folder_are_refused(tmp_path: Path):
     with Store(tmp_path).locked(), pytest.raises(YtwinError, match="another run writes here"), Store(tmp_path).locked():
         pass
