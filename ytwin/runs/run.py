@@ -49,26 +49,26 @@ def run(
     """Compute what is missing, record each result as it comes. The store must be `locked`. `retry`: also what failed before."""
     results = {name: r for name, r in store.results().items() if r.status is Status.OK or not retry}
     reused, computed = set(results), 0
-    while True:
-        asking = Asking(job.study, job.base, results)
-        found = answer(asking, uncertain_of)
-        done = len(asking.asked) - len(asking.missing)
-        progress(done, len(asking.asked))
-        if not asking.missing:
-            store.compact()
-            asked = {name: results[name] for name in asking.asked}
-            return Outcome(found, asked, computed, len(reused & set(asked)))
-        stream = workers.compute(job, tuple(asking.missing.values()))
-        try:
-            for piece in stream:
+    try:
+        while True:
+            asking = Asking(job.study, job.base, results)
+            found = answer(asking, uncertain_of)
+            done = len(asking.asked) - len(asking.missing)
+            progress(done, len(asking.asked))
+            if not asking.missing:
+                break
+            for piece in workers.compute(job, tuple(asking.missing.values())):
                 store.add(piece)
                 results.update((r.id, r) for r in piece)
                 computed += len(piece)
                 done += len(piece)
                 progress(done, len(asking.asked))
-        except KeyboardInterrupt:
-            workers.close()
-            raise Interrupted(len(results)) from None
+    except KeyboardInterrupt:
+        workers.close()
+        raise Interrupted(len(results)) from None
+    store.compact()
+    asked = {name: results[name] for name in asking.asked}
+    return Outcome(found, asked, computed, len(reused & set(asked)))
 
 
 def recorded(job: Job, store: Store, uncertain_of: UncertainOf) -> Outcome:
