@@ -54,6 +54,7 @@ def _register() -> None:
     st.register_type_strategy(str, TEXTS)
     # For the bounds inside `X | None`, which hypothesis does not see: some number is right for each of them.
     st.register_type_strategy(int, st.sampled_from([1, 2, 5, 64, 80, 600, 1400]))
+    st.register_type_strategy(float, st.sampled_from([0.5, 1.0, 25.0, 100.0]))
     waiting = list(Model.__subclasses__())
     while waiting:
         kind = waiting.pop()

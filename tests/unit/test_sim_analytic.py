@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -126,6 +127,22 @@ def test_closed_network(clients: int, servers: int):
     bounds = analytic.closed_bounds(clients, demands, counts, think)
     assert exact.throughput <= bounds.throughput * (1 + 1e-9)
     assert exact.response >= bounds.response * (1 - 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("clients", "servers", "think"), [(64, 32, 5), (64, 2, 40), (40, 39, 0), (300, 7, 30), (9, 1, 3)]
+)
+def test_many_clients_and_servers_in_exact_arithmetic(clients: int, servers: int, think: int):
+    """The machine repairman: birth and death of jobs at one station, in whole numbers. `closed_mva` keeps nearly all digits."""
+    work = 3
+    weights, weight = [], Fraction(1)
+    for n in range(clients + 1):
+        weights.append(weight)
+        come, go = Fraction(clients - n, think + 1), Fraction(min(n + 1, servers), work)
+        weight = weight * come / go
+    busy = sum(w * min(n, servers) for n, w in enumerate(weights)) / sum(weights)
+    found = analytic.closed_mva(clients, [work, 1], [servers, None], think)
+    assert found.throughput == pytest.approx(float(busy / work), rel=1e-11)
 
 
 def test_entries_of_a_table_that_ages():

@@ -10,6 +10,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from ytwin.core.units import require
 from ytwin.sim.distributions import PerByte, Service
 from ytwin.sim.model import Arrivals, Pipeline
@@ -126,37 +128,44 @@ class ClosedLoad:
 
 
 def closed_mva(clients: int, demands: Sequence[float], servers: Sequence[int | None], think: float = 0.0) -> ClosedLoad:
-    """Exact mean value analysis of one class (Reiser and Lavenberg 1980), with several servers per station (load-dependent).
+    """Exact mean values of one class (Reiser and Lavenberg 1980), with several servers per station (load-dependent).
 
     Holds where the network has product form: FIFO stations with exponential service (the same for every visit), or delays
-    (`servers` None) of any distribution; no losses. O(clients^2 * stations) where stations have several servers.
+    (`servers` None) of any distribution; no losses. O(clients * stations); with several servers O(clients^2 * stations) in time
+    and memory.
     """
     require(clients >= 1, "clients", f"{clients}", "give at least 1")
+    if any((count or 1) > 1 for count in servers):
+        return _closed_convolution(clients, demands, servers, think)
     queues = [0.0] * len(demands)
-    # idle[k][j]: probability of j jobs at station k, for j below its servers.
-    states = [[1.0] + [0.0] * clients if (c or 1) > 1 else [] for c in servers]
     throughput = response = 0.0
     for n in range(1, clients + 1):
-        times = []
-        for k, (demand, count) in enumerate(zip(demands, servers, strict=True)):
-            if count is None:
-                times.append(demand)
-            elif count == 1:
-                times.append(demand * (1 + queues[k]))
-            else:
-                times.append(demand * sum(j / min(j, count) * states[k][j - 1] for j in range(1, n + 1)))
+        times = [d if c is None else d * (1 + q) for d, c, q in zip(demands, servers, queues, strict=True)]
         response = sum(times)
         throughput = n / (think + response)
-        for k, (demand, count) in enumerate(zip(demands, servers, strict=True)):
-            queues[k] = throughput * times[k]
-            if count is not None and count > 1:
-                old = states[k]
-                fresh = [0.0] * (clients + 1)
-                for j in range(1, n + 1):
-                    fresh[j] = throughput * demand / min(j, count) * old[j - 1]
-                fresh[0] = max(0.0, 1 - sum(fresh[1:]))
-                states[k] = fresh
+        queues = [throughput * time for time in times]
     return ClosedLoad(throughput, response)
+
+
+def _closed_convolution(
+    clients: int, demands: Sequence[float], servers: Sequence[int | None], think: float
+) -> ClosedLoad:
+    """From normalising constants (Buzen 1973), by their logarithms: the recursion for several servers takes differences of
+    probabilities, and with tens of clients loses most of its digits."""
+    jobs = np.arange(clients + 1)
+    behind = jobs[:, None] - jobs[None, :]
+    constants = np.where(jobs == 0, 0.0, -np.inf)
+    delay = think + sum(d for d, c in zip(demands, servers, strict=True) if c is None)
+    factors = [(delay, jobs)] + [
+        (d, np.minimum(jobs, c)) for d, c in zip(demands, servers, strict=True) if c is not None
+    ]
+    for demand, busy in factors:
+        if demand > 0:
+            station = jobs * math.log(demand) - np.cumsum(np.log(np.maximum(busy, 1)))
+            terms = np.where(behind >= 0, constants[None, :] + station[behind], -np.inf)
+            constants = np.logaddexp.reduce(terms, axis=1)
+    throughput = math.exp(constants[-2] - constants[-1])
+    return ClosedLoad(throughput, clients / throughput - think)
 
 
 def closed_bounds(
