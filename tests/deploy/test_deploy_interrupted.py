@@ -65,13 +65,15 @@ def test_killed_at_a_hundred_random_points(server: Server, goals: list[State], r
         run(context, server, goals[1], size).join()
         durations[size] = time.monotonic() - begin
     killed = mixed = rounds = 0
-    while killed < POINTS:
+    while killed < POINTS or mixed <= 10:
         rounds += 1
-        assert rounds < 10 * POINTS, "hardly any process is killed in time"
+        assert rounds < 10 * POINTS, f"{killed} processes were killed in time, {mixed} left something half done"
         goal, size = rng.choice(goals), rng.choice([None, 5, 5, 5])
         process = run(context, server, goal, size)
         process.join(rng.uniform(0, durations[size]))
-        killed += process.is_alive()
+        in_time = process.is_alive()
+        killed += in_time
+        durations[size] *= 1.1 if in_time else 1 / 1.1  # half of them, however fast this machine is just now
         process.kill()
         process.join()
         state = held(server)
@@ -82,7 +84,6 @@ def test_killed_at_a_hundred_random_points(server: Server, goals: list[State], r
             assert held(server) == final, f"seed {SEED}, round {rounds}"
             assert_sound(server, final)
     print(f"{killed} of {rounds} were killed before their end, {mixed} left something half done")
-    assert mixed > 10
     apply_goal(server.remote, {}, None)
     assert_sound(server, {})
 
