@@ -33,7 +33,6 @@ from ytwin.datapath import Limit, limited, limits_of, programs
 from ytwin.datapath.offload import judge_offload
 from ytwin.datapath.program import Direction, Phase, Program
 from ytwin.hardware import HardwareProfile, shipped
-from ytwin.performance.bare import on_wire_in, on_wire_out
 from ytwin.performance.choice import Case, make_case
 from ytwin.performance.cost import SMALLEST_FRAME_BYTES, blend
 from ytwin.performance.network import jobs_for
@@ -54,17 +53,7 @@ Busy = dict[tuple[Resource, str], float]
 """(resource, chassis) -> share of its time."""
 Cards = Mapping[str, HardwareProfile]
 
-WAYS = {
-    Share.PORTS: (Resource.PORTS_IN, Resource.PORTS_OUT),
-    Share.PCIE: (Resource.PCIE_IN, Resource.PCIE_OUT),
-}
-SINGLE = {
-    Share.ESWITCH: Resource.ESWITCH,
-    Share.SLOW_PATH: Resource.SLOW_PATH,
-    Share.UPCALL: Resource.UPCALL,
-    Share.HOST: Resource.HOST,
-    Share.CORES: Resource.CORES,
-}
+COUNTED = {share: Resource(share.value) for share in Share if share is not Share.INSERTION}
 NOT_LOST = 0.002
 """Part of the packets that may be under way, or lost by chance, where nothing is full."""
 JOBS = 250_000
@@ -143,10 +132,8 @@ def cards_table(pairs: Iterable[Pair], rates: Floats, scale: float) -> dict[str,
     return {c: table_state(chip, alive[c], new[c]) for c, chip in chips.items() if chip is not None}
 
 
-def _parts(
-    pair: Pair, rates: Floats, states: Mapping[str, TableState]
-) -> Iterator[tuple[float, PathCost, Phase, Direction]]:
-    """(per second, cost, phase, direction) of every kind of packet; one for each choice of cards that hold its connection."""
+def _parts(pair: Pair, rates: Floats, states: Mapping[str, TableState]) -> Iterator[tuple[float, PathCost]]:
+    """(per second, cost) of every kind of packet; one for each choice of cards that hold its connection."""
     case, entries = pair.case, {c: s.entries for c, s in states.items()}
     for phase, direction, packets, octets in (
         (Phase.ESTABLISHED, Direction.FORWARD, Rate.FORWARD, Rate.FORWARD_BYTES),
@@ -168,21 +155,14 @@ def _parts(
             for chassis, yes in zip(unsure, choice, strict=True):
                 weight *= states[chassis].share if yes else 1 - states[chassis].share
             cost = blend([(inside, held), ({c: 1 - share for c, share in inside.items()}, software)])
-            yield pair.portion * float(rates[packets]) * weight, cost, phase, direction
+            yield pair.portion * float(rates[packets]) * weight, cost
 
 
-def _used(cost: PathCost, pair: Pair, phase: Phase, direction: Direction) -> Iterator[tuple[Resource, str, float, int]]:
+def _used(cost: PathCost) -> Iterator[tuple[Resource, str, float, int]]:
     """(resource, chassis, work in ps, servers)."""
-    visits = [visit for program in pair.case.of(phase, direction) for visit in program.visits]
     for demand in cost.demands:
-        here = [v for v in visits if v.chassis == demand.chassis]
-        if demand.share in SINGLE:
-            yield SINGLE[demand.share], demand.chassis, demand.service_ps, demand.servers
-        elif demand.share in WAYS:
-            comes, goes = any(map(on_wire_in, here)), any(map(on_wire_out, here))
-            for resource, uses in zip(WAYS[demand.share], (comes or not goes, goes or not comes), strict=True):
-                if uses:
-                    yield resource, demand.chassis, demand.service_ps, demand.servers
+        if demand.share in COUNTED:
+            yield COUNTED[demand.share], demand.chassis, demand.service_ps, demand.servers
 
 
 def busy_by_pairs(pairs: Sequence[Pair], rates: Floats, scale: float = 1.0) -> Busy:
@@ -190,8 +170,8 @@ def busy_by_pairs(pairs: Sequence[Pair], rates: Floats, scale: float = 1.0) -> B
     found: Busy = defaultdict(float)
     states = cards_table(pairs, rates, scale)
     for pair in pairs:
-        for per_s, cost, phase, direction in _parts(pair, rates, states):
-            for what, chassis, work_ps, servers in _used(cost, pair, phase, direction):
+        for per_s, cost in _parts(pair, rates, states):
+            for what, chassis, work_ps, servers in _used(cost):
                 found[what, chassis] += scale * per_s * work_ps / servers / PS_PER_S
     return dict(found)
 
@@ -205,9 +185,9 @@ def packets_of(pairs: Sequence[Pair], rates: Floats, scale: float) -> Network:
     sources: dict[str, Open] = {}
     states = cards_table(pairs, rates, scale)
     for number, pair in enumerate(pairs):
-        for kind, (per_s, cost, phase, direction) in enumerate(_parts(pair, rates, states)):
+        for kind, (per_s, cost) in enumerate(_parts(pair, rates, states)):
             steps = []
-            for what, chassis, work_ps, servers in _used(cost, pair, phase, direction):
+            for what, chassis, work_ps, servers in _used(cost):
                 name = f"{what} of {chassis}"
                 stations.setdefault(name, Station(name, servers, _places(what, pair.case.cards[chassis])))
                 steps.append(Step(name, Constant(work_ps)))
@@ -289,11 +269,7 @@ def compare(
     cluster = survey(twin.snapshot, twin.world, limits_of(twin.nodes), cards)
     found = capacity(cluster, offered(cluster, traffic))
     pairs, rates = every_pair(twin, cards), rates_of(traffic, cluster.profiles)
-    scale = min(
-        found.headroom[what]
-        for what in (*SINGLE.values(), *WAYS[Share.PORTS], *WAYS[Share.PCIE])
-        if what in found.headroom
-    )
+    scale = min(found.headroom[what] for what in COUNTED.values() if what in found.headroom)
     said = measured(packets_of(pairs, rates, 0.9 * scale), seed, jobs)
     at = capacity(cluster, offered(cluster, _times(traffic, 0.9 * scale)))
     errors = []

@@ -96,7 +96,8 @@ def works(cost: PathCost, chassis: str = "node1") -> dict[Share, float]:
 def test_offloaded_packet() -> None:
     cost = path_cost(EST, CARDS, BOTH, 60)
     wire = (60 + 58 + 24) * 8 / 100  # ns at 100 Gbit/s
-    assert works(cost) == {Share.HOST: 25, Share.PORTS: wire, Share.PCIE: 60 * 8 / 200, Share.ESWITCH: 30}
+    assert works(cost) == {Share.HOST: 25, Share.PORTS_OUT: wire, Share.PCIE_OUT: 60 * 8 / 200, Share.ESWITCH: 30}
+    assert works(cost, "node2").keys() == {Share.HOST, Share.PORTS_IN, Share.PCIE_IN, Share.ESWITCH}
     assert cost.latency_ps == 20 * US + 2 * 0.5 * US  # one further pass at each end
     assert cost.limit.share is Share.ESWITCH
     assert cost.packets_per_s == pytest.approx(1e9 / 30)
@@ -108,7 +109,7 @@ def test_software_packet() -> None:
     slow = 100 + 2 * 200 + 300 + 50
     assert works(cost)[Share.SLOW_PATH] == slow
     assert works(cost)[Share.ESWITCH] == 10
-    assert works(cost)[Share.PCIE] == pytest.approx((60 + 58) * 8 / 200)  # OVS on the host sees the tunnel
+    assert works(cost)[Share.PCIE_OUT] == pytest.approx((60 + 58) * 8 / 200)  # OVS on the host sees the tunnel
     assert cost.latency_ps == pytest.approx(20 * US + 2 * slow * NS + 2 * 4 * US)
     assert cost.packets_per_s == pytest.approx(8 * 1e9 / slow)
     assert cost.software_passes == {"node1": 2, "node2": 2}
@@ -165,7 +166,7 @@ def test_baseline_is_host_latency_and_one_pass() -> None:
     assert (forward.phase, forward.direction) == (Phase.ESTABLISHED, Direction.FORWARD)
     cost = path_cost(forward, CARDS, {}, 60)
     assert cost.latency_ps == 20 * US
-    assert works(cost) == {Share.HOST: 25, Share.PORTS: (60 + 24) * 8 / 100, Share.PCIE: 2.4, Share.ESWITCH: 10}
+    assert works(cost) == {Share.HOST: 25, Share.PORTS_OUT: (60 + 24) * 8 / 100, Share.PCIE_OUT: 2.4, Share.ESWITCH: 10}
 
 
 def test_gateway_adds_its_card() -> None:
@@ -175,7 +176,11 @@ def test_gateway_adds_its_card() -> None:
     cost = path_cost(middle, cards, {**BOTH, "gw": True}, 60)
     assert cost.latency_ps == 21 * US + 2 * US + 2 * 0.5 * US
     assert Share.HOST not in works(cost, "gw")
-    assert Share.PCIE not in works(cost, "gw")
+    assert {Share.PCIE_IN, Share.PCIE_OUT}.isdisjoint(works(cost, "gw"))
+    wire = (60 + 58 + 24) * 8 / 100
+    assert [works(cost, "gw")[way] for way in (Share.PORTS_IN, Share.PORTS_OUT)] == [wire, wire]
+    slow = works(path_cost(middle, cards, {**NONE, "gw": False}, 60), "gw")
+    assert [slow[way] for way in (Share.PCIE_IN, Share.PCIE_OUT)] == [pytest.approx((60 + 58) * 8 / 200)] * 2
 
 
 def test_one_chassis_has_one_card_and_no_wire() -> None:
@@ -183,7 +188,8 @@ def test_one_chassis_has_one_card_and_no_wire() -> None:
     program = replace(EST, visits=(near,))
     offloaded = path_cost(program, CARDS, BOTH, 60)
     assert offloaded.latency_ps == (20 - 6) * US + 2 * US + 2 * 0.5 * US
-    assert Share.PORTS not in works(offloaded)
+    assert {Share.PORTS_IN, Share.PORTS_OUT}.isdisjoint(works(offloaded))
+    assert [works(offloaded)[way] for way in (Share.PCIE_OUT, Share.PCIE_IN)] == [2.4, 2.4]  # to the card and back
     assert works(offloaded)[Share.HOST] == 2 * 25
     assert not any("wire" in part.stage for part in offloaded.latency)
     slow = path_cost(program, CARDS, NONE, 60)
@@ -199,7 +205,9 @@ def test_one_chassis_with_a_client_outside_has_a_wire() -> None:
     visit = Visit("node1", Entry.PORT, "port", "outside", "Pod", EST.visits[0].passes)
     cost = path_cost(replace(EST, visits=(visit,)), CARDS, BOTH, 60)
     assert cost.latency_ps == 20 * US + 0.5 * US
-    assert works(cost)[Share.PORTS] == (60 + 24) * 8 / 100
+    assert works(cost)[Share.PORTS_IN] == (60 + 24) * 8 / 100
+    assert works(cost)[Share.PCIE_IN] == 2.4
+    assert {Share.PORTS_OUT, Share.PCIE_OUT}.isdisjoint(works(cost))
 
 
 def test_client_outside() -> None:
@@ -207,7 +215,8 @@ def test_client_outside() -> None:
     cost = path_cost(replace(EST, visits=(outside, EST.visits[1])), CARDS, BOTH, 60)
     assert Share.HOST not in works(cost, "node1")
     assert sum(p.time_ps for p in cost.latency if "host.latency" in p.rests_on) == 20 * US
-    assert works(cost)[Share.PORTS] == (60 + 58 + 24) * 8 / 100  # in and out at the same time: the larger
+    assert works(cost)[Share.PORTS_IN] == (60 + 24) * 8 / 100
+    assert works(cost)[Share.PORTS_OUT] == (60 + 58 + 24) * 8 / 100
     # host.latency has the cards of the two ends; the gateway's own comes on top, whichever way the packet goes.
     assert cost.latency_ps == 20 * US + (2 + 2 * 0.5) * US + 0.5 * US
     back = Visit("node1", Entry.TUNNEL, "port", "", "outside", EST.visits[0].passes)
@@ -466,7 +475,7 @@ def test_nodes_of_one_profile_keep_what_is_their_own() -> None:
         narrow = with_values(fast, {"ports.count": 1, "ports.rate": 25e9}, kind=Kind.DATASHEET, source="test")
         cards = {"node1": fast, "node2": fast, one: narrow}
         found = predict(path(), (), cards, BulkTcp("bulk", 64, window_segments=None), assume=Outcome.OFFLOADED)
-        assert found.limit == f"ports of {one}"
+        assert found.limit == f"{Share.PORTS_OUT if one == 'node1' else Share.PORTS_IN} of {one}"
         bandwidth = found[Metric.BANDWIDTH]
         assert bandwidth.low == bandwidth.value == bandwidth.high
 

@@ -17,9 +17,10 @@ from ytwin.core.errors import InvalidInput
 from ytwin.core.units import time_ps
 from ytwin.datapath import programs
 from ytwin.datapath.offload import judge_offload
-from ytwin.datapath.offload_types import OffloadVerdict
-from ytwin.datapath.program import Direction, Phase, Program
-from ytwin.hardware import HardwareProfile, shipped
+from ytwin.datapath.offload_types import OffloadVerdict, Outcome
+from ytwin.datapath.passes import Entry
+from ytwin.datapath.program import Direction, Phase, Program, Visit
+from ytwin.hardware import HardwareProfile, Kind, shipped, with_values
 from ytwin.performance import predict
 from ytwin.performance.analytic import answer
 from ytwin.performance.choice import make_case
@@ -34,14 +35,24 @@ from ytwin.sim import fast
 from ytwin.sim.distributions import Constant, Empirical, Exponential, Gamma, LogNormal, PerByte, Uniform
 from ytwin.sim.model import Closed, Network, Open
 from ytwin.sim.streams import Streams, draw_network
-from ytwin.sim.workloads import BulkTcp, ConnectRequestResponse, OpenRequests, PacketRate, RequestResponse
+from ytwin.sim.workloads import (
+    IPV4_TCP_BYTES,
+    BulkTcp,
+    ConnectRequestResponse,
+    OpenRequests,
+    PacketRate,
+    RequestResponse,
+)
 
 ROOT = Path(__file__).parents[2]
 US, MS, GIB = 10**6, 10**9, 2**30
 THERE = leg(
-    [(Share.HOST, "a", 20_000, 1), (Share.PORTS, "a", 10_000, 2), (Share.SLOW_PATH, "a", 30_000, 4)], 3 * US, US, 0.3
+    [(Share.HOST, "a", 20_000, 1), (Share.PORTS_OUT, "a", 10_000, 2), (Share.SLOW_PATH, "a", 30_000, 4)],
+    3 * US,
+    US,
+    0.3,
 )
-BACK = leg([(Share.HOST, "a", 20_000, 1), (Share.PORTS, "a", 10_000, 2)], 2 * US)
+BACK = leg([(Share.HOST, "a", 20_000, 1), (Share.PORTS_IN, "a", 10_000, 2)], 2 * US)
 ONE = route(THERE, BACK)
 
 
@@ -57,8 +68,8 @@ def test_one_station_per_resource_but_two_for_a_wire():
     assert made == {
         DELAY: (None, None),
         "host stack of a": (1, None),
-        "ports of a, forward": (2, None),
-        "ports of a, reply": (2, None),
+        "sending ports of a": (2, None),
+        "receiving ports of a": (2, None),
         "slow path of a": (4, 7),
     }
 
@@ -126,7 +137,7 @@ def test_one_client_meets_every_backend():
 
 
 def test_sizes_that_vary_make_work_that_varies():
-    small, large = (cost([(Share.PORTS, "a", ps, 1), (Share.HOST, "a", 5, 1)]) for ps in (10_000, 110_000))
+    small, large = (cost([(Share.PORTS_OUT, "a", ps, 1), (Share.HOST, "a", 5, 1)]) for ps in (10_000, 110_000))
     one = sized_leg(small, 0.0, (small, 0, large, 1000))
     assert one.service(small.demands[0]) == PerByte(10_000, 100)
     assert one.service(small.demands[1]) == Constant(5)
@@ -324,6 +335,32 @@ def test_one_backend_saturates_where_formulas_say(card: str):
         got = predict(one, verdicts, cards, load, engine="fast", intervals=False, duration_ps=2 * MS)
         assert got[Metric.PACKET_RATE].value == pytest.approx(should[Metric.PACKET_RATE].value, rel=0.01), text
         assert got[Metric.HOST_CORES].value == pytest.approx(should[Metric.HOST_CORES].value, rel=0.01)
+
+
+@pytest.mark.parametrize("gateway", [False, True])
+def test_wires_carry_both_ways_at_once(gateway: bool):
+    """Requests and answers of one size share no wire, unless a gateway has each packet both come and go."""
+    found, verdicts, cards = article("ovs-kernel")
+    one = tuple(p for p in found if p.backend == found[-1].backend)
+    numbers = {"ports.rate": 1e9, "ports.count": 1}
+    narrow = with_values(cards["node1"], numbers, kind=Kind.ASSUMED, source="test")
+    cards = dict.fromkeys([*cards, "gw"], narrow)
+    if gateway:
+        through = Visit("gw", Entry.TUNNEL, "tunnel", "", "", one[-1].visits[-1].passes)
+        one = tuple(replace(p, visits=(*p.visits[:1], through, *p.visits[1:])) for p in one)
+    load = parse_load("rr:clients=1000,size=1100 B").load
+    should = predict(one, verdicts, cards, load, intervals=False, assume=Outcome.SOFTWARE)
+    got = predict(
+        one, verdicts, cards, load, engine="fast", intervals=False, duration_ps=400 * MS, assume=Outcome.SOFTWARE
+    )
+    on_wire_bits = 8 * (1100 + IPV4_TCP_BYTES + 14 + 58 + 24)
+    assert should[Metric.REQUEST_RATE].value == pytest.approx(1e9 / on_wire_bits / (2 if gateway else 1), rel=0.01)
+    assert got[Metric.REQUEST_RATE].value == pytest.approx(should[Metric.REQUEST_RATE].value, rel=0.01)
+    wires = {name for name in should.utilisation if "ports" in name and should.utilisation[name] > 0.98}
+    ends = {
+        f"{way} of {end}" for way in (Share.PORTS_IN, Share.PORTS_OUT) for end in ("node1", one[0].visits[-1].chassis)
+    }
+    assert wires == ({f"{way} of gw" for way in (Share.PORTS_IN, Share.PORTS_OUT)} if gateway else ends)
 
 
 def test_formulas_take_any_number_of_clients():

@@ -16,9 +16,8 @@ from ytwin.cluster.types import RESOURCES, Floats, PathClass, Rate, Resource, Sl
 from ytwin.core.units import PS_PER_S, bad
 from ytwin.datapath.offload import judge_offload
 from ytwin.datapath.offload_types import Outcome
-from ytwin.datapath.program import Direction, Op, Phase, Program, Visit
+from ytwin.datapath.program import Direction, Op, Phase, Program
 from ytwin.hardware.model import HardwareProfile
-from ytwin.performance.bare import on_wire_in, on_wire_out
 from ytwin.performance.choice import Case, make_case
 from ytwin.performance.cost import SMALLEST_FRAME_BYTES, own_flow
 from ytwin.performance.types import PathCost, Share
@@ -27,17 +26,10 @@ SMALL_BYTES: Final = 100.0
 LARGE_BYTES: Final = 1100.0
 """Two sizes of frames; any two give the same line."""
 PLACE: Final = {resource: number for number, resource in enumerate(RESOURCES)}
-_PLAIN: Final = {
-    Share.ESWITCH: Resource.ESWITCH,
-    Share.SLOW_PATH: Resource.SLOW_PATH,
-    Share.UPCALL: Resource.UPCALL,
-    Share.HOST: Resource.HOST,
-    Share.CORES: Resource.CORES,
+_RESOURCE: Final[dict[Share, Resource]] = {
+    share: Resource(share.value) for share in Share if share is not Share.INSERTION
 }
-_TWO_WAYS: Final = {
-    Share.PORTS: (Resource.PORTS_IN, Resource.PORTS_OUT),
-    Share.PCIE: (Resource.PCIE_IN, Resource.PCIE_OUT),
-}
+"""Insertion is counted from the connections instead."""
 _OF_PHASE: Final = (
     (Phase.ESTABLISHED, Direction.FORWARD, Rate.FORWARD, Rate.FORWARD_BYTES),
     (Phase.ESTABLISHED, Direction.REPLY, Rate.REPLY, Rate.REPLY_BYTES),
@@ -142,14 +134,14 @@ class _Priced:
         request: float = 0.0,
     ) -> Priced:
         cost = self.case.cost(phase, direction, frame_bytes, bulk=bulk, software=software, request=request)
-        visits = [visit for program in self.case.of(phase, direction) for visit in program.visits]
-        return self._shares(cost, visits)
+        return self._shares(cost)
 
-    def _shares(self, cost: PathCost, visits: Sequence[Visit]) -> Priced:
+    def _shares(self, cost: PathCost) -> Priced:
         found: Priced = defaultdict(float)
         for demand in cost.demands:
             share = demand.service_ps / demand.servers / PS_PER_S
-            for resource in _resources(demand.share, [v for v in visits if v.chassis == demand.chassis]):
+            resource = _RESOURCE.get(demand.share)
+            if resource is not None:
                 found[self.slots[demand.chassis], resource] += share
                 self.rests_on[self.profile, resource].update(demand.rests_on)
         return found
@@ -176,19 +168,6 @@ class _Priced:
                 stay_s = slow.idle.value / PS_PER_S
                 found[slot, Rate.NEW, PLACE[Resource.FLOWS]] += flows[chassis] * stay_s / slow.flow_limit.value
                 self.rests_on[self.profile, Resource.FLOWS].update(("slow_path.flow_limit", "slow_path.idle"))
-
-
-def _resources(share: Share, visits: Sequence[Visit]) -> tuple[Resource, ...]:
-    """Which a demand is of: ports and PCIe have one per direction. Insertion is counted from the connections instead."""
-    if share in _PLAIN:
-        return (_PLAIN[share],)
-    if share not in _TWO_WAYS:
-        return ()
-    inward, outward = _TWO_WAYS[share]
-    comes, goes = any(map(on_wire_in, visits)), any(map(on_wire_out, visits))
-    if comes == goes:
-        return inward, outward
-    return (inward,) if comes else (outward,)
 
 
 def check_profiles(profiles: Iterable[HardwareProfile]) -> None:

@@ -179,7 +179,7 @@ class _Bill:
         entry = self.works.setdefault((share, chassis), _Work())
         entry.time_ps += time_ps
         entry.servers = max(1, int(servers))
-        if self.flows is not None and share in (Share.PORTS, Share.SLOW_PATH):
+        if self.flows is not None and share in (Share.PORTS_IN, Share.PORTS_OUT, Share.SLOW_PATH):
             entry.servers = min(entry.servers, self.flows)
         entry.whys.update(dict.fromkeys(why.split(SEPARATOR)))
         entry.numbers.update(dict.fromkeys(numbers))
@@ -259,24 +259,30 @@ def _ends(
 
 
 def _wires(visit: Visit, card: HardwareProfile, done_by_card: bool, frame_bytes: float, bill: _Bill) -> None:
-    """Ports and PCIe are busy in each direction on its own: what counts is the direction in which the packet is larger."""
+    """A packet that comes over the wire and goes on over the wire uses the ports both ways. A chassis whose host does the work
+    has it from the card, and gives it back, with the tunnel header that it has on the wire."""
     frame, header = max(frame_bytes, SMALLEST_FRAME_BYTES), card.encapsulation.header.value
-    sizes = []
-    if on_wire_in(visit):
-        sizes.append(frame + header * (visit.entry is Entry.TUNNEL))
-    if on_wire_out(visit):
-        sizes.append(frame + header * (visit.exit == "tunnel"))
-    if sizes:
-        bits = 8 * (max(sizes) + WIRE_OVERHEAD_BYTES)
-        numbers = ["ports.rate"] + ["encapsulation.header"] * (max(sizes) > frame)
-        why = f"{max(sizes):g} B on the wire"
-        time_ps = bits * PS_PER_S / card.ports.rate.value
-        bill.work(Share.PORTS, visit.chassis, time_ps, card.ports.count.value, why, *numbers)
     in_host = not done_by_card and (card.slow_path.runs_on == "host" or not visit.passes)
-    size = max(sizes, default=0.0) if in_host else frame * (len(sizes) < 2)
-    if size:
-        time_ps = 8 * size * PS_PER_S / card.pcie.rate.value
-        bill.work(Share.PCIE, visit.chassis, time_ps, 1, f"{size:g} B by DMA", "pcie.rate")
+    wires = (
+        (on_wire_in(visit), visit.entry is Entry.TUNNEL, Share.PORTS_IN, Share.PCIE_IN, Share.PCIE_OUT),
+        (on_wire_out(visit), visit.exit == "tunnel", Share.PORTS_OUT, Share.PCIE_OUT, Share.PCIE_IN),
+    )
+    for on_wire, tunnel, ports, pcie, other in wires:
+        size = frame + header * tunnel
+        if on_wire:
+            numbers = ["ports.rate"] + ["encapsulation.header"] * tunnel
+            time_ps = 8 * (size + WIRE_OVERHEAD_BYTES) * PS_PER_S / card.ports.rate.value
+            bill.work(ports, visit.chassis, time_ps, card.ports.count.value, f"{size:g} B on the wire", *numbers)
+        if in_host and on_wire:
+            _dma(pcie, visit, card, size, bill)
+        elif not in_host and not on_wire:
+            # The end on this side is in the host, and the card does the work: the packet crosses without tunnel header.
+            _dma(other, visit, card, frame, bill)
+
+
+def _dma(way: Share, visit: Visit, card: HardwareProfile, size_bytes: float, bill: _Bill) -> None:
+    time_ps = 8 * size_bytes * PS_PER_S / card.pcie.rate.value
+    bill.work(way, visit.chassis, time_ps, 1, f"{size_bytes:g} B by DMA", "pcie.rate")
 
 
 def _eswitch(

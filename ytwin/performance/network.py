@@ -2,8 +2,8 @@
 
 What becomes what:
 - a `Demand` is a step at a station of its resource: its work, always the same, on the resource's servers. Resources are per
-  chassis and shared by all routes and both directions; ports and PCIe are full duplex, so each direction has its own. Waiting
-  places are the profile's (`eswitch.queue`, `slow_path.queue`); others have no end.
+  chassis and shared by all routes and both directions. Waiting places are the profile's (`eswitch.queue`,
+  `slow_path.queue`); others have no end.
 - what a packet takes beyond its work is a delay, in which nobody waits for another. The host stacks' part of it varies as
   `host.latency_scv` says (log-normal, mean kept); the rest is constant.
 - connections that live as long as the run are taken as they are after the first seconds: in the card's table as far as it has
@@ -43,8 +43,6 @@ HOST_LATENCY: Final = "host.latency"
 DELAY: Final = "on the way"
 """Station without limit: what a packet takes beyond its work."""
 STREAMS: Final = "copying of each stream"
-DIRECTIONS: Final = ("forward", "reply")
-FULL_DUPLEX: Final = (Share.PORTS, Share.PCIE)
 MOST_TURNS: Final = 8
 OVERDRIVE: Final = 1.25
 """How far above its limit a path is driven to find what goes through; any number well above 1 gives the same."""
@@ -154,11 +152,10 @@ class _Builder:
         self.stations = {DELAY: Station(DELAY, None)}
         self.tables: dict[str, Table] = {}
 
-    def station(self, demand: Demand, direction: str) -> str:
+    def station(self, demand: Demand) -> str:
         """Its name, known from now on."""
-        name = f"{demand.name}, {direction}" if demand.share in FULL_DUPLEX else demand.name
-        self.stations.setdefault(name, Station(name, demand.servers, self.places.get(demand.name)))
-        return name
+        self.stations.setdefault(demand.name, Station(demand.name, demand.servers, self.places.get(demand.name)))
+        return demand.name
 
     def table(self, card: CardTable) -> str:
         """Its name, known from now on."""
@@ -167,9 +164,9 @@ class _Builder:
         self.tables.setdefault(name, table)
         return name
 
-    def way(self, one: Leg, direction: str, opening: bool = False, less_ps: float = 0.0) -> list[Step]:
+    def way(self, one: Leg, opening: bool = False, less_ps: float = 0.0) -> list[Step]:
         """All of a packet; `less_ps`: of its delay that is spent elsewhere."""
-        steps = [Step(self.station(d, direction), one.service(d), opening=opening) for d in one.demands]
+        steps = [Step(self.station(d), one.service(d), opening=opening) for d in one.demands]
         constant_ps, varying_ps = one.delays_ps
         constant_ps, less_ps = max(0.0, constant_ps - less_ps), max(0.0, less_ps - constant_ps)
         before_ps, varying_ps = one.varying_ps, varying_ps - less_ps
@@ -182,7 +179,7 @@ class _Builder:
             steps.append(Step(DELAY, law, opening=opening))
         return steps
 
-    def further(self, one: Leg, base: Leg, direction: str, table: str = "", opening: bool = False) -> list[Step]:
+    def further(self, one: Leg, base: Leg, table: str = "", opening: bool = False) -> list[Step]:
         """What a packet does more than another of the same direction: its further work, and its further delay."""
         known = {d.name: d.service_ps for d in base.demands}
         steps, works_ps = [], 0.0
@@ -190,26 +187,26 @@ class _Builder:
             more_ps = demand.service_ps - known.get(demand.name, 0.0)
             if more_ps >= 1:
                 works_ps += more_ps
-                steps.append(Step(self.station(demand, direction), Constant(more_ps), table, opening))
+                steps.append(Step(self.station(demand), Constant(more_ps), table, opening))
         more_ps = one.cost.latency_ps - base.cost.latency_ps - works_ps
         if more_ps >= 1:
             steps.append(Step(DELAY, Constant(more_ps), table, opening))
         return steps
 
-    def known(self, route: Route, number: int, direction: str) -> list[Step]:
+    def known(self, route: Route, number: int) -> list[Step]:
         """An established packet of a connection that is opened during the run: in software until it is in the table."""
         established = (route.forward, route.reply)[number]
-        steps = self.way(established, direction)
+        steps = self.way(established)
         if route.tables:
             # One table for the path: its cards are told together, and the slowest decides.
             slowest = max(route.tables, key=lambda t: (t.insert_ps, -t.connections))
-            steps += self.further(route.software[number], established, direction, self.table(slowest))
+            steps += self.further(route.software[number], established, self.table(slowest))
         return steps
 
     def packet(self, route: Route) -> list[Step]:
         """A packet of a flow that is opened during the run; the flow's first one does its further work."""
         base = route.software[0] if route.tables else route.forward
-        return [*self.known(route, 0, "forward"), *self.further(route.first[0], base, "forward", opening=True)]
+        return [*self.known(route, 0), *self.further(route.first[0], base, opening=True)]
 
 
 def build(
@@ -365,7 +362,7 @@ def _bulk(make: _Builder, load: BulkTcp, route: Route, streams: int, stream_ps: 
     """Acknowledgements take their time and no work: one answers dozens of segments. A lost segment is sent again after a round
     trip (RFC 6675)."""
     trip_ps = route.forward.cost.latency_ps + route.reply.cost.latency_ps
-    steps = [*make.way(route.forward, "forward"), Step(DELAY, Constant(route.reply.cost.latency_ps))]
+    steps = [*make.way(route.forward), Step(DELAY, Constant(route.reply.cost.latency_ps))]
     if stream_ps:
         steps.insert(0, Step(STREAMS, Constant(stream_ps)))
     return replace(
@@ -374,7 +371,7 @@ def _bulk(make: _Builder, load: BulkTcp, route: Route, streams: int, stream_ps: 
 
 
 def _packets(make: _Builder, load: PacketRate, route: Route, part: float, rate: float) -> Open:
-    steps = make.packet(route) if changing(load) else make.way(route.forward, "forward")
+    steps = make.packet(route) if changing(load) else make.way(route.forward)
     flows = _known_apart(load, part)
     source = replace(load, name=route.name, rate_per_s=rate * part, flows=flows).source(steps)
     return replace(source, under_way=changing(load))
@@ -397,17 +394,11 @@ def _round_trip(make: _Builder, route: Route, opened: bool) -> list[Step]:
     Nobody waits for a connection's end, but its packets make work. Here the handshake waits for that, and is so much shorter.
     """
     if not opened:
-        return [*make.way(route.forward, "forward"), *make.way(route.reply, "reply")]
-    ends = [
-        Step(make.station(d, direction), one.service(d), opening=True)
-        for one, direction in zip(route.close, DIRECTIONS, strict=False)
-        for d in one.demands
-    ]
+        return [*make.way(route.forward), *make.way(route.reply)]
+    ends = [Step(make.station(d), one.service(d), opening=True) for one in route.close for d in one.demands]
     worked_ps = sum(d.service_ps for one in route.close for d in one.demands)
-    steps = [*ends, *make.way(route.first[0], "forward", True, worked_ps), *make.way(route.first[1], "reply", True)]
-    for number, direction in enumerate(DIRECTIONS):
-        steps += make.known(route, number, direction)
-    return steps
+    steps = [*ends, *make.way(route.first[0], True, worked_ps), *make.way(route.first[1], True)]
+    return [*steps, *make.known(route, 0), *make.known(route, 1)]
 
 
 def stretched(law: Distribution, times: float) -> Distribution:

@@ -317,19 +317,12 @@ def simulate_routes(
         if v.metric in found or v.metric not in _MEASURED
     ]
     busy = {name: float(np.mean([o.utilisation[name] for o in outcomes])) for name in outcomes[0].utilisation}
-    resources = {name.partition(", ")[0] for name in busy if name != DELAY}
     return replace(
         analytic,
         values=(*values, *found.values()),
         engine=engine,
         seed=seed,
-        # Of a full-duplex resource the busier direction.
-        utilisation=frozendict(
-            {
-                one: max(share for name, share in busy.items() if name.partition(", ")[0] == one)
-                for one in sorted(resources)
-            }
-        ),
+        utilisation=frozendict({name: busy[name] for name in sorted(busy) if name != DELAY}),
     )
 
 

@@ -14,10 +14,13 @@ Cards = frozendict[str, HardwareProfile]
 
 
 class Share(StrEnum):
-    """Kinds of resource. A resource is one of these on one chassis."""
+    """Kinds of resource. A resource is one of these on one chassis. Ports and PCIe carry both ways at once, so each way is
+    a resource of its own."""
 
-    PORTS = "ports"
-    PCIE = "pcie"
+    PORTS_IN = "receiving ports"
+    PORTS_OUT = "sending ports"
+    PCIE_IN = "PCIe to the host"
+    PCIE_OUT = "PCIe from the host"
     ESWITCH = "eswitch"
     SLOW_PATH = "slow path"
     UPCALL = "upcall threads"
