@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,15 @@ def test_several_loads_and_cards_are_one_table(capsys: pytest.CaptureFixture[str
     ]
     assert "BANDWIDTH GBIT/S" in table[0]
     assert "LIMIT (ANALYTIC)" in table[0]
+
+
+@pytest.mark.parametrize("more", [(), ("--load", "rr:clients=1")])
+def test_packets_that_do_not_fit_are_noted(capsys: pytest.CaptureFixture[str], more: tuple[str, ...]) -> None:
+    """1500 B of the underlay, less 100 B for the tunnel, and Ethernet's 18 B."""
+    _, out, _ = run(capsys, *PATH, "--load", "packets:rate=1 Mpps,size=1419 B", *more)
+    assert len(re.findall("note: .*packets of 1419 B are counted whole, but a frame on this path has 1418 B", out)) == 1
+    _, out, _ = run(capsys, *PATH, "--load", "packets:rate=1 Mpps,size=1418 B", *more)
+    assert "counted whole" not in out
 
 
 def test_equal_seeds_give_equal_documents(capsys: pytest.CaptureFixture[str]) -> None:

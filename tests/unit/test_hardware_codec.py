@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 
 from ytwin.core.errors import InvalidInput
-from ytwin.hardware import HardwareProfile, Kind, decode_profiles, dump_profiles, numbers, shipped, with_values
+from ytwin.hardware import (
+    HardwareProfile,
+    Kind,
+    decode_profiles,
+    drawn_between,
+    dump_profiles,
+    numbers,
+    shipped,
+    with_values,
+)
 from ytwin.hardware.table import interval, shown
 from ytwin.hardware.values import in_unit
 
@@ -89,6 +98,11 @@ def test_a_profile_may_replace_the_one_it_extends() -> None:
             "  eswitch:\n    packetTime: {value: -1 ns, kind: datasheet, source: page}\n",
             "mine.yaml:7: spec.eswitch.packetTime.value: '-1 ns' is not a finite number of at least 0 [range]",
             "write how much there is, without a sign",
+        ),
+        (
+            "  ports:\n    count: {value: 1.5 ports, kind: datasheet, source: page}\n",
+            "mine.yaml:7: spec.ports.count.value: '1.5 ports': there are only whole ports [range]",
+            "write a whole number",
         ),
         (
             "  eswitch:\n    packetTime: {value: 0 ns, kind: datasheet, source: page}\n",
@@ -317,3 +331,17 @@ def test_values_that_cannot_be(path: str, value: float, interval: tuple[float, f
         )
     assert f"yusur-dpu-2x100g: {path}: " in str(caught.value)
     assert message in str(caught.value)
+
+
+def test_drawn_numbers_lie_in_their_intervals_and_threads_are_whole() -> None:
+    card = shipped()["bluefield-2"]
+    known = numbers(card)
+    ends = [drawn_between(card, lambda _path, _number, share=share: share) for share in (0.0, 0.5, 1 - 1e-12)]
+    assert {p for p, q in known.items() if q.low < q.high} == set(ends[0])
+    for path, low in ends[0].items():
+        assert (low, ends[2][path]) == (known[path].low, pytest.approx(known[path].high))
+    assert [one["slow_path.upcall_threads"] for one in ends] == [2, 5, 8]
+    for one in ends:
+        with_values(card, one, kind=Kind.ASSUMED, source="test")
+    with pytest.raises(InvalidInput, match="whole"):
+        with_values(card, {"slow_path.cores": 2.5}, kind=Kind.ASSUMED, source="test")

@@ -258,6 +258,14 @@ def _print(host: Host, found: Sequence[_Found]) -> None:
             output.print_text(render(one.prediction))
     if len(found) > 1:
         output.print_table(*_table(found))
+        several = len({one.title for one in found}) > 1
+        told = dict.fromkeys(
+            f"note: {one.title + ', ' if several else ''}{one.load.name}: {note}"
+            for one in found
+            for note in one.prediction.notes
+        )
+        if told:
+            output.print_text("\n" + "\n".join(told))
     for reasons in stopped:
         output.print_text(f"\n# What keeps packets in software\n{reasons}")
 

@@ -10,13 +10,14 @@ from ytwin.hardware.codec import decode_profiles, dump_profiles
 from ytwin.hardware.model import HardwareProfile, Kind, Quantity
 from ytwin.hardware.shipped import profile_of, shipped
 from ytwin.hardware.table import render
-from ytwin.hardware.values import numbers, with_values
+from ytwin.hardware.values import drawn_between, numbers, with_values
 
 __all__ = [
     "HardwareProfile",
     "Kind",
     "Quantity",
     "decode_profiles",
+    "drawn_between",
     "dump_profiles",
     "numbers",
     "profile_of",

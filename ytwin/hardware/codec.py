@@ -271,6 +271,10 @@ class _Document:
         unit = parts(str(said))[1]
         if unit not in units:
             return self.problem(path, "unit", f"{unit!r} is not what is counted here", hint)
+        if mark.whole and not float(amount).is_integer():
+            return self.problem(
+                path, "range", f"{shorten(str(said))!r}: there are only whole {unit}", "write a whole number"
+            )
         return amount
 
     def _kind(self, tree: YamlMap, path: Path) -> Any:

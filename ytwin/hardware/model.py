@@ -59,12 +59,14 @@ class Mark:
     units: tuple[str, ...] = ()
     positive: bool = False
     """A rate of 0 would be waited for without end."""
+    whole: bool = False
+    """Half a core serves nobody."""
 
 
-def _of(dimension: str, *units: str, positive: bool = False) -> Mark:
+def _of(dimension: str, *units: str, positive: bool = False, whole: bool = False) -> Mark:
     """Marks a field with what its number must be; the codec reads the mark."""
     assert set(units) <= set(UNITS[dimension])
-    return Mark(dimension, units, positive)
+    return Mark(dimension, units, positive, whole)
 
 
 Time = Annotated[Quantity, _of("time")]
@@ -75,13 +77,13 @@ Size = Annotated[Quantity, _of("size")]
 Frequency = Annotated[Quantity, _of("frequency", positive=True)]
 Cpi = Annotated[Quantity, _of("CPI", positive=True)]
 Ratio = Annotated[Quantity, _of("ratio")]
-PortCount = Annotated[Quantity, _of("count", "ports", positive=True)]
+PortCount = Annotated[Quantity, _of("count", "ports", positive=True, whole=True)]
 Packets = Annotated[Quantity, _of("count", "packets", positive=True)]
 Entries = Annotated[Quantity, _of("count", "entries")]
 Connections = Annotated[Quantity, _of("count", "connections")]
 Rules = Annotated[Quantity, _of("count", "rules")]
-Cores = Annotated[Quantity, _of("count", "cores", positive=True)]
-Threads = Annotated[Quantity, _of("count", "threads", positive=True)]
+Cores = Annotated[Quantity, _of("count", "cores", positive=True, whole=True)]
+Threads = Annotated[Quantity, _of("count", "threads", positive=True, whole=True)]
 Hops = Annotated[Quantity, _of("count", "hops")]
 Instructions = Annotated[Quantity, _of("count", "instructions")]
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -19,6 +20,18 @@ _NO_INTERVALS: Mapping[str, tuple[float, float]] = MappingProxyType({})
 def numbers(profile: HardwareProfile) -> Mapping[str, Quantity]:
     """Every number of a profile by its path, such as `eswitch.packet_time` or `eswitch.crowding[0].slowdown`."""
     return MappingProxyType({path: value for path, value, _ in _numbers(profile, "")})
+
+
+def drawn_between(profile: HardwareProfile, draw: Callable[[str, Quantity], float]) -> dict[str, float]:
+    """Path -> a value inside of the interval of each number that has one; `draw` says how far, from 0 to 1. Cores, ports and
+    threads are whole: each of those in the interval as often as the others."""
+    found = {}
+    for path, number, mark in _numbers(profile, ""):
+        if number.low < number.high:
+            span = number.high - number.low
+            share = draw(path, number)
+            found[path] = number.low + (math.floor(share * (span + 1)) if mark.whole else share * span)
+    return found
 
 
 def _numbers(part: Part, prefix: str) -> Iterator[tuple[str, Quantity, Mark]]:
@@ -97,6 +110,10 @@ def with_values(
             continue
         if mark.positive and not value:
             problems.append(Problem(here, "range", f"{texts[0]} cannot be", "give more than 0"))
+        elif mark.whole and not all(float(x).is_integer() for x in (value, low, high)):
+            problems.append(
+                Problem(here, "range", f"{texts[0]} cannot be: there are only whole ones", "give a whole number")
+            )
         elif not low <= value <= high:
             message = f"{texts[0]} lies outside of its interval {texts[1]} to {texts[2]}"
             problems.append(Problem(here, "interval", message, "give an interval that contains the number"))

@@ -166,8 +166,14 @@ class Loaded:
         return Job(tuple(parts), waited, blend(forward), blend(reply), 1 + first)
 
     def notes(self, jobs_per_s: float) -> tuple[str, ...]:
-        """Tables that are too small, rules that come too late."""
+        """Packets that are too large, tables that are too small, rules that come too late."""
         found = []
+        most = self.case.underlay_mtu_bytes - self.case.overhead_bytes + ETHERNET_HEADER_BYTES + FCS_BYTES
+        if isinstance(self.load, PacketRate) and self.load.size_bytes > most:
+            found.append(
+                f"packets of {self.load.size_bytes} B are counted whole, but a frame on this path has {most:.0f} B at most "
+                "(encapsulation.underlay_mtu, less what a tunnel adds): they would be fragmented, or dropped"
+            )
         for chassis, state in sorted(self.states(jobs_per_s).items()):
             if state.why:
                 found.append(f"{chassis}: {1 - state.share:.1%} of the connections stay in software: {state.why}")

@@ -23,7 +23,16 @@ from ytwin.datapath.offload_types import OffloadVerdict
 from ytwin.datapath.program import Program
 from ytwin.datapath.programs import programs
 from ytwin.generate import generate
-from ytwin.hardware import HardwareProfile, Kind, decode_profiles, numbers, profile_of, shipped, with_values
+from ytwin.hardware import (
+    HardwareProfile,
+    Kind,
+    decode_profiles,
+    drawn_between,
+    numbers,
+    profile_of,
+    shipped,
+    with_values,
+)
 from ytwin.performance import Metric, Prediction, predict
 from ytwin.performance.loads import API_VERSION, Load, decode_loads
 from ytwin.pipeline import Twin
@@ -298,12 +307,9 @@ def drawn(cards: Mapping[str, HardwareProfile], chance: int) -> dict[str, Hardwa
     streams, made = Streams(chance), dict[str, HardwareProfile]()
     for card in cards.values():
         if card.name not in made:
-            values = {
-                path: q.low
-                + (q.high - q.low) * float(streams.generator(f"{path} {q.low} {q.high} {q.source}").random())
-                for path, q in numbers(card).items()
-                if q.low < q.high
-            }
+            values = drawn_between(
+                card, lambda path, q: float(streams.generator(f"{path} {q.low} {q.high} {q.source}").random())
+            )
             made[card.name] = with_values(card, values, kind=Kind.ASSUMED, source="drawn from its interval")
     return {chassis: made[card.name] for chassis, card in cards.items()}
 
