@@ -15,6 +15,7 @@ from experiments.deploybench import Bench
 from ytwin.cli import COLLECTOR_THRESHOLDS
 
 pytestmark = [
+    pytest.mark.alone,
     pytest.mark.ovn,
     pytest.mark.slow,
     pytest.mark.skipif(bool(missing_binaries()), reason=f"not installed: {', '.join(missing_binaries())}"),

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from ytwin.logical.compile import prepare
 from ytwin.logical.parse_match import parse_match
 from ytwin.logical.state import CT_NEW, CT_TRK, transport
 
+pytestmark = pytest.mark.alone
 TYPICAL = 'ct.new && ip4.dst == 10.96.0.100 && tcp.dst == 80 && is_chassis_resident("cr-lrp")'
 REPEAT = 1000
 
