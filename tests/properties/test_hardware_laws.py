@@ -31,13 +31,14 @@ FILE = "cards.yaml"
 TEXT = st.text(st.characters(exclude_categories=["C", "Z"]) | st.just(" "), min_size=1, max_size=12).filter(
     lambda text: text == text.strip()
 )
-AMOUNT = st.integers(0, 10**6) | st.floats(1e-12, 1e15)
+WHOLE = st.integers(0, 10**6)
+AMOUNT = WHOLE | st.floats(1e-12, 1e15)
 
 
 @st.composite
 def quantities(draw: st.DrawFn, mark: Mark) -> Quantity:
     unit = draw(st.sampled_from(mark.units or tuple(UNITS[mark.dimension])))
-    ends = sorted(draw(AMOUNT) * UNITS[mark.dimension][unit] for _ in range(3))
+    ends = sorted(draw(WHOLE if mark.whole else AMOUNT) * UNITS[mark.dimension][unit] for _ in range(3))
     if mark.positive:
         ends[1:] = [end or 1.0 for end in ends[1:]]
     low, value, high = map(float, ends)
@@ -131,7 +132,8 @@ def test_other_values_survive_writing(name: str, data: st.DataObject) -> None:
     )
     if "entries" in path:
         return
-    value = data.draw(st.floats(1e-3, 1e12))
+    whole = numbers(profile)[path].text.endswith((" cores", " ports", " threads"))
+    value = data.draw(st.integers(1, 10**6).map(float) if whole else st.floats(1e-3, 1e12))
     changed = with_values(
         profile, {path: value}, kind=Kind.CALIBRATED, source="a fit", intervals={path: (0.0, 2 * value)}
     )
