@@ -40,7 +40,7 @@ def quantities(draw: st.DrawFn, mark: Mark) -> Quantity:
     unit = draw(st.sampled_from(mark.units or tuple(UNITS[mark.dimension])))
     ends = sorted(draw(WHOLE if mark.whole else AMOUNT) * UNITS[mark.dimension][unit] for _ in range(3))
     if mark.positive:
-        ends[1:] = [end or 1.0 for end in ends[1:]]
+        ends[1:] = sorted(end or 1.0 for end in ends[1:])
     low, value, high = map(float, ends)
     if draw(st.booleans()):
         low = high = value
