@@ -333,6 +333,18 @@ def test_values_that_cannot_be(path: str, value: float, interval: tuple[float, f
     assert message in str(caught.value)
 
 
+def test_offload_rules_are_inherited_one_by_one() -> None:
+    rule = "{code: %s, effect: %s, when: {addressFamily: 6}, text: t, source: s, kind: assumed}"
+    own = f"    - {rule % ('mine', 'software')}\n    - {rule % ('ct-new', 'none')}\n"
+    head = "apiVersion: iaas.yusur.io/v1\nkind: HardwareProfile\nmetadata: {name: m}\n"
+    text = f"{head}spec:\n  extends: connectx-6-dx\n  offload:\n{own}"
+    base, found = shipped()["connectx-6-dx"], decode_profiles({"m.yaml": text}, shipped())["m"]
+    assert {r.code for r in found.offload} == {r.code for r in base.offload} | {"mine"}
+    changed = {r.code for r in found.offload if r not in base.offload}
+    assert changed == {"mine", "ct-new"}
+    assert decode_profiles({"again.yaml": dump_profiles([found])})["m"] == found
+
+
 def test_drawn_numbers_lie_in_their_intervals_and_threads_are_whole() -> None:
     card = shipped()["bluefield-2"]
     known = numbers(card)

@@ -131,6 +131,8 @@ def _reasons(program: Program, cards: Mapping[str, HardwareProfile], rows: Rows 
         return
     for step, visit in enumerate(program.visits):
         for place, rule in enumerate(cards[visit.chassis].offload):
+            if rule.effect == "none":
+                continue
             for witness in _meets(rule.when, program, visit):
                 r = _reason(rule, program, visit, witness, rows)
                 way = (step, r.chassis, r.stage, r.datapath, str(r.flow), r.what)

@@ -46,7 +46,8 @@ def decode_profiles(
     """File name -> text, to profiles by name, in the order of the files; a file may hold several documents.
 
     `spec.extends: NAME` takes over what a profile of these files, or else of `known`, says, number by number, wherever the
-    document says nothing itself, but for models and description; a profile may extend the known one whose name it takes.
+    document says nothing itself, but for models and description; rules of `offload` are added to those taken over, or stand in
+    place of the one with their code. A profile may extend the known one whose name it takes.
     InvalidInput carries all problems.
     """
     problems: list[Problem] = []
@@ -199,7 +200,10 @@ class _Document:
                 values[form.name] = _BAD if partial else self._absent(form, path, alias in tree)
         if any(value is _BAD for value in values.values()):
             return _BAD
-        return part.model_validate(values)
+        read = part.model_validate(values)
+        return (
+            _with_rules(base, read) if isinstance(read, HardwareProfile) and tree.get("offload") is not None else read
+        )
 
     def _absent(self, form: FieldForm, path: Path, empty: bool) -> Any:
         hint = _EXAMPLE if form.mark else _form(form.part) if form.part else f"add {form.alias} to {path_text(path)}"
@@ -404,3 +408,15 @@ def _number_to_plain(number: Quantity) -> dict[str, Any]:
 def dump_profiles(profiles: Iterable[HardwareProfile]) -> str:
     """Profiles as one YAML text of several documents, in the order given."""
     return dump_documents(map(to_dict, profiles))
+
+
+def _with_rules(base: Part | None, profile: HardwareProfile) -> HardwareProfile:
+    """The profile's rules after those of its base; a rule with the code of another stands in its place.
+
+    What is said of a node without eSwitch ends where a profile puts one in.
+    """
+    if not isinstance(base, HardwareProfile) or (base.eswitch is None) != (profile.eswitch is None):
+        return profile
+    said = {rule.code for rule in profile.offload}
+    kept = tuple(rule for rule in base.offload if rule.code not in said)
+    return profile.model_copy(update={"offload": kept + profile.offload})

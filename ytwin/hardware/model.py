@@ -245,13 +245,14 @@ class Condition(Part):
 
 
 class OffloadRule(Part):
-    """One thing that the card or its driver cannot take over."""
+    """One thing that the card or its driver cannot take over; of effect none: one that a card which it extends cannot."""
 
     code: str
     """Machine-readable, e.g. "dp-hash-group"."""
-    effect: Literal["first-packet", "software"]
+    effect: Literal["first-packet", "software", "none"]
     """first-packet: only the packets that meet the rule stay in software, so that a rule that established packets meet keeps the
-    connection there all the same; software: the whole connection does, whichever of its packets meets the rule."""
+    connection there all the same; software: the whole connection does, whichever of its packets meets the rule; none: no packet
+    does, so that a profile can say who says that its card can what the one that it extends cannot."""
     when: Condition
     text: str
     """One sentence for people."""
