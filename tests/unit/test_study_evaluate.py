@@ -56,6 +56,35 @@ def test_offload_is_switched_per_node():
     assert [c.spec.hw_offload for c in _cards(mixed)] == [True, False]
 
 
+@pytest.mark.parametrize("pattern", ["*", "node?", "node[12]", "*1"])
+def test_a_whole_name_counts_before_a_pattern(pattern: str):
+    scene = scene_of(article_job(""), {f"nodes.{pattern}.card": "ovs-kernel", "nodes.node1.card": "connectx-6-dx"})
+    assert scene.cards["node1"].name == "connectx-6-dx"
+    assert scene.cards["node2"].name != "connectx-6-dx"
+
+
+def test_a_whole_name_of_an_object_counts_before_a_pattern():
+    dpus = "topology.NetworkCard.{}.spec.hwOffload"
+    scene = scene_of(article_job(""), {dpus.format("node?-dpu"): False, dpus.format("node1-dpu"): True})
+    assert [c.spec.hw_offload for c in _cards(scene)] == [True, False]
+
+
+def test_of_patterns_the_one_with_more_letters_counts_and_equals_are_refused():
+    scene = scene_of(article_job(""), {"nodes.node?.card": "ovs-kernel", "nodes.*.card": "connectx-6-dx"})
+    assert scene.cards["node1"].name == "ovs-kernel"
+    with pytest.raises(YtwinError, match="'nod\\?1' names node1, too, as exactly"):
+        scene_of(article_job(""), {"nodes.node?.card": "ovs-kernel", "nodes.nod?1.card": "connectx-6-dx"})
+
+
+def test_profiles_are_named_by_patterns():
+    base = "nodes.*.card: ovs-kernel"
+    assert one(f"{base}, cards.ovs-*.slow_path.pass_time: 100 us") == one(f"{base}, card.slowPath.passTime: 100 us")
+    special = "cards.ovs-kernel.slow_path.pass_time: 100 us"
+    assert one(f"{base}, cards.ovs-?erne?.slow_path.pass_time: 1 us, {special}") == one(f"{base}, {special}")
+    with pytest.raises(YtwinError, match="no node has the profile 'dpdk-\\*'"):
+        one(f"{base}, cards.dpdk-*.slow_path.pass_time: 1 us")
+
+
 def _cards(scene: Any) -> list[Any]:
     return [r for k, r in scene.twin.snapshot.objects.items() if k.kind == "NetworkCard"]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any, Final, Literal, TypeVar
 
@@ -26,6 +27,7 @@ from ytwin.generate import generate
 from ytwin.hardware import (
     HardwareProfile,
     Kind,
+    card_of,
     decode_profiles,
     drawn_between,
     numbers,
@@ -172,7 +174,7 @@ class _Scenes:
             if node in said:
                 if said[node] not in profiles:
                     raise wrong("cards", f"no profile {said[node]!r}", f"there are {', '.join(sorted(profiles))}")
-                spec = _card_of(node, profiles[said[node]])
+                spec = card_of(node, profiles[said[node]])
             if node in offloads:
                 spec = spec.model_copy(update={"hw_offload": offloads[node]})
             if node in said or node in offloads:
@@ -252,13 +254,6 @@ class _Scenes:
         return named
 
 
-def _card_of(node: str, profile: HardwareProfile) -> NetworkCardSpec:
-    """The NetworkCard object that means this profile, with the profile's own ports."""
-    gbps = profile.ports.rate.value / 1e9
-    ports = int(profile.ports.count.value)
-    return NetworkCardSpec(node=node, type=profile.card, model=profile.name, ports=ports, port_speed_gbps=gbps)
-
-
 def _decoded(study: Study, fields: Mapping[str, Any]) -> Load:
     document = {"apiVersion": API_VERSION, "kind": "Load", "metadata": {"name": study.name}, "spec": dict(fields)}
     loads = decode_loads({f"{study.file} (load)": yaml.safe_dump(document, sort_keys=False)})
@@ -270,17 +265,13 @@ def _decoded(study: Study, fields: Mapping[str, Any]) -> Load:
 def _with_numbers(cards: Mapping[str, HardwareProfile], settings: Settings) -> dict[str, HardwareProfile]:
     found = dict(cards)
     for said in numbers_of(settings):
-        fitting = [chassis for chassis, card in found.items() if _fits(card.name, said.profile)]
+        fitting = [chassis for chassis, card in found.items() if fnmatchcase(card.name, said.profile)]
         if not fitting:
             names = ", ".join(sorted({card.name for card in found.values()}))
             raise wrong(said.path, f"no node has the profile {said.profile!r}", f"there are {names}")
         for chassis in fitting:
             known = numbers(found[chassis])
-            if (
-                said.number not in known
-                and said.profile == "*"
-                and any(said.number in numbers(c) for c in found.values())
-            ):
+            if said.number not in known and any(said.number in numbers(found[other]) for other in fitting):
                 continue  # a plain NIC has no eSwitch
             value = amount(said.value)
             if said.number in known and (value is None or value.dimension not in (known[said.number].dimension, "")):
@@ -292,10 +283,6 @@ def _with_numbers(cards: Mapping[str, HardwareProfile], settings: Settings) -> d
             source = "the study sets it"
             found[chassis] = with_values(found[chassis], {said.number: base}, kind=Kind.ASSUMED, source=source)
     return found
-
-
-def _fits(name: str, pattern: str) -> bool:
-    return pattern in ("*", name)
 
 
 def drawn(cards: Mapping[str, HardwareProfile], chance: int) -> dict[str, HardwareProfile]:

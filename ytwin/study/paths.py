@@ -12,6 +12,9 @@
 | `model.FIELD` | what the study's `model` takes besides: see its module |
 | `generate.FIELD` | a parameter of a generated topology |
 | `topology.KIND.NAME.FIELD` | a field of objects, e.g. `topology.YusurService.ysvc1.spec.balancing.algorithm` |
+
+Where several settings name one thing, a whole name counts before a pattern, and of patterns the one with more letters given;
+so `nodes.node1.card` beats `nodes.node?.card`, and that beats `nodes.*.card`, in whatever order they are written.
 """
 
 from __future__ import annotations
@@ -38,6 +41,7 @@ ROOTS: Final = (
     "topology.KIND.NAME.FIELD"
 )
 _TOPOLOGY = re.compile(r"topology\.(\w+)\.(.+?)\.((?:spec|metadata|status)[.\[].+)")
+_PATTERN = re.compile(r"[*?[]")
 _PART = re.compile(r"\.?([^.\[\]]+)|\[([^\]]+)\]")
 
 Settings = Mapping[str, Scalar]
@@ -114,9 +118,10 @@ def wrong(path: str, message: str, hint: str) -> InvalidInput:
 
 
 def cards_of(spec: StudySpec, settings: Settings, nodes: Iterable[str]) -> dict[str, str]:
-    """Node -> name of its profile, for the nodes for which the study says one; the last pattern that fits wins."""
-    said = {**spec.cards, **{name: str(value) for name, value in _of_nodes(settings, "card").items()}}
-    return _by_node(said, nodes, "card")
+    """Node -> name of its profile, for the nodes for which the study says one; settings count before the study's `cards`."""
+    names = tuple(nodes)
+    varied = {name: str(value) for name, value in _of_nodes(settings, "card").items()}
+    return {**_by_node(spec.cards, names, "card"), **_by_node(varied, names, "card")}
 
 
 def offload_of(settings: Settings, nodes: Iterable[str]) -> dict[str, bool]:
@@ -135,12 +140,25 @@ def _of_nodes(settings: Settings, field: str) -> dict[str, Scalar]:
 
 
 def _by_node(said: Mapping[str, T], nodes: Iterable[str], field: str) -> dict[str, T]:
-    names = tuple(nodes)
-    for pattern in said:
-        if not any(fnmatchcase(name, pattern) for name in names):
+    names, found = tuple(nodes), dict[str, T]()
+    by = dict[str, str]()
+    for pattern in sorted(said, key=lambda one: (_rank(one), one)):
+        fitting = [name for name in names if fnmatchcase(name, pattern)]
+        if not fitting:
             hint = f"there are {', '.join(names) or 'none'}"
             raise wrong(f"nodes.{pattern}.{field}", f"no node is called {pattern!r}", hint)
-    return {name: value for name in names for pattern, value in said.items() if fnmatchcase(name, pattern)}
+        for name in fitting:
+            if name in by and _rank(by[name]) == _rank(pattern) and found[name] != said[pattern]:
+                message = f"{by[name]!r} names {name}, too, as exactly, and says {found[name]!r}"
+                raise wrong(f"nodes.{pattern}.{field}", message, f"say what is meant: nodes.{name}.{field}")
+            found[name], by[name] = said[pattern], pattern
+    return found
+
+
+def _rank(pattern: str) -> tuple[bool, int, int]:
+    """Orders patterns from the most general to the most special: a whole name last."""
+    given = len(re.sub(r"\[[^]]*\]|[*?]", "", pattern))
+    return _PATTERN.search(pattern) is None, given, -pattern.count("*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,12 +174,12 @@ class NumberSetting:
 
 
 def numbers_of(settings: Settings) -> tuple[NumberSetting, ...]:
-    """Settings of `card.NUMBER` and then of `cards.PROFILE.NUMBER`, which are the more special ones."""
+    """Settings of `card.NUMBER` and then of `cards.PROFILE.NUMBER`: the more special ones last."""
     every = [NumberSetting("*", _snake(rest), value, f"card.{rest}") for rest, value in below(settings, "card").items()]
     for rest, value in below(settings, "cards").items():
         profile, _, number = rest.partition(".")
         every.append(NumberSetting(profile, _snake(number), value, f"cards.{rest}"))
-    return tuple(every)
+    return tuple(sorted(every, key=lambda said: _rank(said.profile)))
 
 
 def _snake(path: str) -> str:
@@ -175,13 +193,20 @@ def changed_topology(snapshot: Snapshot, settings: Settings, called: str) -> Sna
     if not fields and count is None:
         return snapshot
     objects = [to_dict(resource) for resource in snapshot.objects.values()]
-    for path, value in fields.items():
+    # The more special names last; as they are written otherwise, since a list grows by its next item only.
+    for path, value in sorted(fields.items(), key=lambda item: _rank(_topology_name(item[0]))):
         _set_field(objects, path, value)
     if count is not None:
         objects += _copies(snapshot, whole(count, "services.count"), called)
     # Through the codec again: a setting may make an object invalid.
     document = {"apiVersion": "v1", "kind": "List", "items": objects}
     return decode({"topology with settings": json.dumps(document)})
+
+
+def _topology_name(path: str) -> str:
+    found = _TOPOLOGY.fullmatch(path)
+    assert found is not None  # the definition has checked it
+    return found[2]
 
 
 def _set_field(objects: list[dict[str, Any]], path: str, value: Scalar) -> None:
