@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
-from typing import Literal
+from typing import Final, Literal
 
 from ytwin.core.errors import InvalidInput, Location, Problem
 from ytwin.hardware.codec import decode_profiles
@@ -14,6 +14,9 @@ from ytwin.hardware.model import Condition, HardwareProfile, Kind, OffloadRule
 from ytwin.hardware.values import with_values
 from ytwin.resources.fields import nearest
 from ytwin.resources.model import NetworkCardSpec
+
+MOST_PORTS: Final = 64
+"""That `NetworkCardSpec.ports` takes."""
 
 
 @cache
@@ -60,6 +63,21 @@ def profile_of(
     meant = nearest(model, known)
     hint = f"did you mean {meant}?" if meant else f"there are {', '.join(known) or 'none'}; write a profile for it"
     raise InvalidInput([Problem(where, "unknown-model", f"no hardware profile is for a {what}", hint)])
+
+
+def card_of(node: str, profile: HardwareProfile) -> NetworkCardSpec:
+    """The NetworkCard object of `node` that means this profile, with the profile's own ports; of type none for a plain NIC.
+
+    InvalidInput: the profile has more ports than a NetworkCard may say.
+    """
+    gbps = profile.ports.rate.value / 1e9
+    ports = int(profile.ports.count.value)
+    if ports > MOST_PORTS:
+        where = Location(f"profile {profile.name}", path="spec.ports.count")
+        raise InvalidInput(
+            [Problem(where, "range", f"{ports} ports", f"a NetworkCard has at most {MOST_PORTS}; say so many")]
+        )
+    return NetworkCardSpec(node=node, type=profile.card, model=profile.name, ports=ports, port_speed_gbps=gbps)
 
 
 def _as_the_card_says(profile: HardwareProfile, card: NetworkCardSpec) -> HardwareProfile:
