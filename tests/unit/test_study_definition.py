@@ -107,6 +107,11 @@ def test_every_problem_has_its_line():
         ("  plots: [{x: card, y: latency}]", "no parameter 'card'"),
         ("  design: {kind: sobol}", "they need it"),
         ("  design: {kind: random, points: 4}", "there are no parameters"),
+        (
+            "  design: {kind: random, points: 4}\n  parameters: [{path: load.flows, values: [1, 2]}]\n"
+            "  goal: {compare: {parameter: load.flows, a: 1, b: 2}}",
+            "the only parameter is compared",
+        ),
         ("  replications: {atLeast: 4}", "formulas give the same every time"),
         ("  replications: {atLeast: 1, atMost: 4, metric: latency}", "`atMost` needs"),
         ("  seed: -1", "greater than or equal to 0"),

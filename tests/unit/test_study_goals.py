@@ -91,6 +91,22 @@ def test_common_random_numbers_make_a_comparison_exact():
     assert "is open" not in " ".join(sentences(together))
 
 
+@pytest.mark.parametrize("kind", ["random", "sobol"])
+def test_each_drawn_point_is_compared(kind: str):
+    body = f"""
+  parameters:
+  - {{path: load.rate, distribution: {{low: 1 kpps, high: 900 kpps}}}}
+  - {{path: load.flows, name: flows, values: [1, 2]}}
+  design: {{kind: {kind}, points: 4}}
+  uncertainty: fixed
+  goal: {{metrics: [latency_p99], compare: {{parameter: flows, a: 1, b: 2}}}}
+"""
+    found, _ = solve(job_of(body), queue)
+    assert len(found.rows) == 8
+    assert len({row.variant["load.rate"] for row in found.rows}) == len(found.comparisons) == 4
+    assert all(c.difference.value < 0 for c in found.comparisons)
+
+
 def test_replications_go_on_until_the_interval_is_narrow():
     body = """
   parameters: [{path: load.flows, values: [1]}]

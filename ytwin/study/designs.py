@@ -72,6 +72,8 @@ def problems_of_design(spec: StudySpec) -> Iterator[tuple[Path, str, str]]:
             yield ("parameters",), f"the grid has {size} points", f"stay below {MAX_POINTS}, or draw some of them"
     elif not spec.parameters:
         yield ("design",), "nothing to draw: there are no parameters", "add parameters, or use a grid"
+    elif not drawn_parameters(spec):
+        yield ("design",), "nothing to draw: the only parameter is compared", "add parameters, or use a grid"
     if (
         spec.engine == "analytic"
         and not spec.draws
@@ -81,11 +83,18 @@ def problems_of_design(spec: StudySpec) -> Iterator[tuple[Path, str, str]]:
         yield ("replications",), "formulas give the same every time", "use an engine, or uncertainty: drawn"
 
 
+def drawn_parameters(spec: StudySpec) -> tuple[Parameter, ...]:
+    """Those that a drawn design draws. What is compared is not: each point drawn has both of its sides."""
+    compare = spec.goal.compare
+    return tuple(p for p in spec.parameters if compare is None or p.label != compare.parameter)
+
+
 def variants(spec: StudySpec) -> tuple[Variant, ...]:
     """All combinations, in a fixed order; a study without parameters has one."""
     if spec.design.kind == "grid":
         return tuple(_variant(spec, values) for values in product(*map(levels, spec.parameters)))
-    count, dimensions = spec.design.points or 1, len(spec.parameters)
+    parameters, compare = drawn_parameters(spec), spec.goal.compare
+    count, dimensions = spec.design.points or 1, len(parameters)
     generator = Streams(spec.seed).generator("study/design")
     if spec.design.kind == "sobol":
         # A power of two at least is drawn, so that the sequence keeps its balance; the first `points` of it are used.
@@ -93,9 +102,16 @@ def variants(spec: StudySpec) -> tuple[Variant, ...]:
         cube: npt.NDArray[np.float64] = drawn[:count]
     else:
         cube = generator.random((count, dimensions))
-    return tuple(
-        _variant(spec, tuple(_at(p, float(u)) for p, u in zip(spec.parameters, row, strict=True))) for row in cube
-    )
+    sides: list[dict[str, Scalar]] = [{}]
+    if compare is not None:
+        sides = [{compare.parameter: side} for side in (compare.a, compare.b)]
+    found = []
+    for row in cube:
+        drawn_values = {p.label: _at(p, float(u)) for p, u in zip(parameters, row, strict=True)}
+        for side in sides:
+            values = drawn_values | side
+            found.append(_variant(spec, tuple(values[p.label] for p in spec.parameters)))
+    return tuple(found)
 
 
 def _at(parameter: Parameter, part: float) -> Scalar:

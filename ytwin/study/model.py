@@ -128,7 +128,8 @@ class Parameter(Part):
 
 
 class Design(Part):
-    """Which combinations are run. grid: all; random, sobol: `points` of them (Sobol: scrambled, a power of two spreads best)."""
+    """Which combinations are run. grid: all; random, sobol: `points` of them (Sobol: scrambled, a power of two spreads best),
+    each with both sides of what is compared."""
 
     kind: Literal["grid", "random", "sobol"] = "grid"
     points: Annotated[int, Field(ge=1, le=100_000)] | None = None
