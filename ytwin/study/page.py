@@ -121,11 +121,13 @@ def answer_table(answer: Answer, rows: int = MOST_ROWS) -> Table:
     """One line per variant."""
     labels = [p.label for p in answer.spec.parameters]
     texts = [name for name in _TEXT_COLUMNS if len({row.texts.get(name, "") for row in answer.rows}) > 1]
-    header = [*labels, *(title_of(metric, answer) for metric in answer.metrics), *(_TEXT_COLUMNS[t] for t in texts)]
+    # Where nothing could be computed and no metric was asked for by name, errors have a column of their own.
+    titles = [title_of(metric, answer) for metric in answer.metrics] or (["error"] if answer.failed else [])
+    header = [*labels, *titles, *(_TEXT_COLUMNS[t] for t in texts)]
     lines, styles = [], dict[tuple[int, int], Style]()
     for index, row in enumerate(answer.rows[:rows]):
         cells = [told(row.variant[label]) for label in labels]
-        cells += [_cell(row, metric, answer) for metric in answer.metrics]
+        cells += [_cell(row, metric, answer) for metric in answer.metrics] or ["" for _ in titles]
         cells += [_SHORT.get(row.texts.get(name, ""), row.texts.get(name, "")) for name in texts]
         if row.error:
             styles[index, len(labels)] = Style.BAD
