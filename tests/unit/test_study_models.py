@@ -67,6 +67,22 @@ def test_cores_and_money_follow_from_offload():
     assert fast["counted_cores"] / slow["counted_cores"] == pytest.approx(237_869 / 289_674, abs=0.02)
 
 
+def test_a_card_that_is_not_there_costs_nothing():
+    plain = computed(
+        "  model: sizing\n  settings: {nodes.*.card: ovs-kernel, model.nodePrice: 2, model.cardPrice: 0.1}\n", OPEN
+    )[0]
+    assert plain["cost"] == pytest.approx(2 * plain["nodes"])
+    idle = sized(", model.cardPrice: 0.1, nodes.*.offload: false")[0]
+    assert idle["cost"] == pytest.approx(1.1 * idle["nodes"])
+
+
+def test_where_fewer_nodes_would_do_the_path_is_the_limit():
+    few, many = sized(load=OPEN.replace("10 M/s", "1 k/s")), sized()
+    assert (few[0]["nodes"], few[1]["limit"]) == (2, "the path's own nodes")
+    assert many[0]["nodes"] > 2
+    assert many[1]["limit"] != "the path's own nodes"
+
+
 @pytest.mark.parametrize(
     ("settings", "load", "words"),
     [

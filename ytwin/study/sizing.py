@@ -6,7 +6,8 @@ as the path's nodes on average. All nodes have one kind of hardware. The fewest 
 than `model.busy` (default 0.7 of it).
 
 `model.nodePrice` (default 1) is a node's price without a card, `model.cardPrice` (default 0) what the card costs more, in any
-currency; a card that does nothing is paid for, too.
+currency; a card that offloads nothing is paid for, too, a plain NIC is part of the node. Fewer nodes than the path visits are not
+tried: where those do, they are the limit.
 
 | metric | meaning |
 | --- | --- |
@@ -42,6 +43,8 @@ if TYPE_CHECKING:  # it imports this module
     from ytwin.study.evaluate import Scene
 
 MOST_NODES: Final = 1 << 24
+PATH_NODES: Final = "the path's own nodes"
+"""The limit where fewer nodes would do."""
 SOFTWARE: Final = (Share.SLOW_PATH, Share.UPCALL)
 
 
@@ -60,7 +63,7 @@ class Sized:
 
     nodes: int
     limit: str
-    """Kind of the resource that is busiest."""
+    """Kind of the resource that is busiest, or PATH_NODES."""
     said: Prediction
     """Of a path in it."""
 
@@ -83,7 +86,7 @@ def sizing(scene: Scene, load: Load, plan: Plan) -> tuple[dict[str, float], dict
         "forwarding_cores": rate * forwarding / PS_PER_S,
         "counted_cores": rate * _counted_s(scene, total),
         "card_cores": cores.card,
-        "cost": found.nodes * (plan.node_price + plan.card_price),
+        "cost": found.nodes * (plan.node_price + (plan.card_price if _has_cards(scene) else 0.0)),
         "nodes_in_software": float(software.nodes),
     }
     if any(verdict.outcome is not Outcome.SOFTWARE for verdict in scene.verdicts):
@@ -104,7 +107,8 @@ def size(scene: Scene, load: OpenRequests, busy: float, assume: Outcome | None =
         middle = (low + high) // 2
         tried = _on(scene, load, middle, len(chassis), assume)
         low, high, found = (low, middle, tried) if tried[0] <= busy else (middle, high, found)
-    return Sized(high, found[1], found[2])
+    few = high == len(chassis) and (high == 1 or _on(scene, load, high - 1, len(chassis), assume)[0] <= busy)
+    return Sized(high, PATH_NODES if few else found[1], found[2])
 
 
 def _on(
@@ -123,6 +127,11 @@ def _on(
             kinds[d.share] = kinds.get(d.share, 0.0) + d.service_ps / d.servers / here.gap_ps.mean / parts
     fullest = max(kinds, key=lambda kind: kinds[kind])
     return kinds[fullest], str(fullest), said
+
+
+def _has_cards(scene: Scene) -> bool:
+    """Whether the nodes have cards to pay for; all that the path visits have one kind of hardware."""
+    return any(scene.cards[v.chassis].card != "none" for program in scene.programs for v in program.visits)
 
 
 def _counted_s(scene: Scene, request: PathCost) -> float:
