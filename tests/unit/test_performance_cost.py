@@ -513,3 +513,11 @@ def test_prints_itself() -> None:
 def test_says_what_is_wrong(make: Callable[[], object], said: str) -> None:
     with pytest.raises(InvalidInput, match=said):
         make()
+
+
+def test_so_many_ports_that_hardly_any_packet_waits() -> None:
+    """Erlang's C of 45 servers at 1e-5 of one is far below what a square of it can say."""
+    card = with_values(CARD, {"ports.count": 45}, kind=Kind.ASSUMED, source="test")
+    load = OpenRequests("seldom", Exponential(1e10), Constant(64), 44)
+    found = predict(path(), (), {"node1": card, "node2": card}, load, assume=Outcome.OFFLOADED, intervals=False)
+    assert found[Metric.LATENCY_P50].value <= found[Metric.LATENCY_P99].value < 1.5 * found[Metric.LATENCY].value
