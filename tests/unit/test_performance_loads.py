@@ -45,6 +45,11 @@ def test_text(text: str, load):
     assert parse_load(text).load == load(text)
 
 
+def test_counts_may_be_grouped_and_end_somewhere():
+    text = "bulk:streams=00_1_000_000_000_000"
+    assert parse_load(text).load == BulkTcp(text, 10**12, window_segments=None)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -62,6 +67,9 @@ def test_text(text: str, load):
         ("packet:rate=1 pps", ("no kind of load 'packet'", "did you mean packets?")),
         ("", ("does not say its kind", "bulk, packets, rr, crr, open")),
         ("rr:clients=0", ("at least 1",)),
+        ("rr:clients=1_", ("--load clients", "whole number")),
+        ("rr:clients=\u0663", ("--load clients", "whole number")),
+        (f"rr:clients={'9' * 5000}", ("--load clients", "at most 1_000_000_000_000")),
         ("rr:clients=1,think=10", ("--load think", "no unit")),
         ("open:rate=max", ("--load rate", "is no rate")),
         ("open:rate=1 /s,gaps=exponential 3 us", ("is no law of gaps",)),

@@ -25,6 +25,9 @@ API_VERSION: Final = "iaas.yusur.io/v1"
 MOST: Final = "max"
 """As a rate: as many as go through. It is endless in the load; an engine drives the path above its limit."""
 
+MOST_COUNT: Final = 10**12
+"""Of clients, flows and so on: far more than any cluster has, and few enough to reckon with exactly."""
+
 Form = Literal["rate", "count", "time", "size", "bytes", "times", "gaps", "exponent"]
 """What stands in a field. size and times are distributions of bytes and of times; bytes is one number."""
 
@@ -287,11 +290,16 @@ def _above_0(value: float, text: str) -> float:
 
 
 def _count(text: str) -> int:
-    if re.fullmatch(r"\d[\d_]*", text) is None or int(text) < 1:
+    digits = text.replace("_", "")
+    if re.fullmatch(r"[0-9]+(_[0-9]+)*", text) is None or not digits.strip("0"):
         raise _bad(
             "range", f"{shorten(text)!r} is no whole number of at least 1", "write how many, without unit or sign"
         )
-    return int(text)
+    # By its length first: Python refuses to read numbers of thousands of digits.
+    if len(digits.lstrip("0")) > len(str(MOST_COUNT)) or int(digits.lstrip("0")) > MOST_COUNT:
+        hint = f"write at most {MOST_COUNT:,}".replace(",", "_")
+        raise _bad("range", f"{shorten(text)!r} is beyond all that can be reckoned with", hint)
+    return int(digits.lstrip("0"))
 
 
 def _plain(text: str, least: float, most: float) -> float:
