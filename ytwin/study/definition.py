@@ -11,6 +11,7 @@ from ytwin.core.errors import InvalidInput, Location, Problem
 from ytwin.resources.fields import nearest
 from ytwin.resources.yamltree import Path, YamlList, YamlMap, line_of, path_text, read_yaml, shorten
 from ytwin.study.designs import problems_of_design
+from ytwin.study.metrics import problems_of_metrics
 from ytwin.study.model import Part, Study, StudySpec
 from ytwin.study.paths import problem_of_path
 
@@ -130,6 +131,8 @@ class _Reader:
             self._path(path, spec, ("spec", "settings", path))
         for place, message, hint in problems_of_design(spec):
             self.problem(("spec", *place), "design", message, hint)
+        for place, message, hint in problems_of_metrics(spec):
+            self.problem(("spec", *place), "metric", message, hint)
         goal = spec.goal
         if goal.limit is not None:
             self._path(goal.limit.parameter, spec, ("spec", "goal", "limit", "parameter"))

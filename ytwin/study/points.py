@@ -126,8 +126,11 @@ class Sample:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Metrics, in the model's order."""
-        return tuple(name for name in self.results[0].metrics if not name.endswith((".low", ".high")))
+        """Metrics that every replication has, in the model's order: some have no latency where more comes than is carried."""
+        first, *others = (r.metrics for r in self.results)
+        return tuple(
+            name for name in first if not name.endswith((".low", ".high")) and all(name in other for other in others)
+        )
 
     def series(self, metric: str) -> tuple[float, ...]:
         """One value per replication. KeyError if there is no such metric."""
@@ -207,6 +210,6 @@ def _tight(sample: Sample, repeats: Replications) -> bool:
     try:
         values = sample.series(repeats.metric)
     except KeyError:
-        return True  # the answer says that there is no such metric
+        return True  # the model gives none here, however often it is asked
     found = mean_of(values, repeats.confidence)
     return found.half_width <= repeats.relative * abs(found.value)
