@@ -381,6 +381,29 @@ def test_overload_loses_what_the_limit_does_not_carry() -> None:
     assert found[Metric.LATENCY].value == pytest.approx(21 + 100 * 0.03)  # a full queue
 
 
+def test_overload_has_a_latency_only_where_the_full_queue_has_an_end() -> None:
+    """The host's queue has none: nothing says how long it gets, whatever one packet takes."""
+    narrow = rounded(host__packet_rate=1e6)
+    cards = {"node1": narrow, "node2": narrow}
+    few, many = (PacketRate("p", rate, flows=64, poisson=True) for rate in (0.999e6, 1.001e6))
+    below = predict(path(), (), cards, few, assume=Outcome.OFFLOADED, intervals=False)
+    above = predict(path(), (), cards, many, assume=Outcome.OFFLOADED, intervals=False)
+    assert below[Metric.LATENCY].value > 400
+    assert above.limit.startswith(Share.HOST)
+    assert not {v.metric for v in above.values} & {Metric.LATENCY, Metric.LATENCY_P50, Metric.LATENCY_P99}
+    assert above[Metric.LOSS].value == pytest.approx(0.001, rel=0.01)
+    assert any("no latency is given" in note for note in above.notes)
+
+
+def test_overloaded_requests_say_that_fewer_are_answered() -> None:
+    load = OpenRequests("open", Exponential(1e12 / 1e8), Constant(64), connections=10)
+    found = predict(path(), (), CARDS, load, assume=Outcome.OFFLOADED, intervals=False)
+    assert found.limit
+    assert any("fewer are answered" in note for note in found.notes)
+    calm = replace(load, gap_ps=Exponential(1e12 / 1e3))
+    assert predict(path(), (), CARDS, calm, assume=Outcome.OFFLOADED, intervals=False).notes == ()
+
+
 def test_open_requests() -> None:
     load = OpenRequests("open", Exponential(1e12 / 1000), Constant(64), connections=10)
     found = predict(path(), (), CARDS, load, assume=Outcome.OFFLOADED, intervals=False)
@@ -465,6 +488,26 @@ def test_intervals_end_at_what_is_offered() -> None:
         found = predict(path(), (), {"node1": card, "node2": card}, PacketRate("some", rate, flows=1000))
         assert found[Metric.PACKET_RATE].high <= rate / 1e6
         assert found[Metric.LOSS].high <= 1
+
+
+@pytest.mark.parametrize("rate", [0.3e6, 0.99e6, 1.5e6])
+def test_intervals_of_latencies_do_not_contradict_each_other(rate: float) -> None:
+    """A wait that one number takes away whole, a second one cannot take away again; near the limit there is no upper end."""
+    span = {"host.packet_rate": (0.8e6, 3e6), "host.latency": (18 * US, 26 * US), "pcie.rate": (0.5e9, 200e9)}
+    values = {"host.packet_rate": 1e6, "host.latency": 20 * US, "pcie.rate": 0.9e9}
+    card = with_values(CARD, values, kind=Kind.CALIBRATED, source="test", intervals=span)
+    for load in (PacketRate("p", rate, 64, poisson=True), RequestResponse("r", 3000)):
+        found = predict(path(), (), {"node1": card, "node2": card}, load, assume=Outcome.OFFLOADED)
+        known = {v.metric: v for v in found.values}
+        if Metric.LATENCY not in known:
+            continue
+        mean, median, tail = (known[m] for m in (Metric.LATENCY, Metric.LATENCY_P50, Metric.LATENCY_P99))
+        assert tail.low >= max(mean.low, median.low)
+        assert tail.high >= max(mean.high, median.high)
+        assert mean.low >= 18 + 1  # unloaded, with the stacks at their lower end
+        assert all(v.low <= v.value <= v.high for v in found.values)
+        if rate == 0.99e6 and isinstance(load, PacketRate):
+            assert any("without end" in note for note in found.notes)
 
 
 def test_nodes_of_one_profile_keep_what_is_their_own() -> None:

@@ -4,8 +4,8 @@
   together); min over resources of servers / work per packet. Bulk TCP is bounded by its streams (a core's copying each)
   and windows too. Acknowledgements are not counted: they come in the other direction, merged.
 - Waits of open loads: each resource is a GI/G/c queue (Allen and Cunneen) with the gaps of the load; work is constant
-  per kind of packet, so its variation is that of the mix. Above the limit the queue in front of it is full, if its
-  length is known.
+  per kind of packet, so its variation is that of the mix. Above the limit the queue in front of it is full; where its
+  length is not known, latency is left out, as engines leave it out.
 - Closed loads: mean value analysis with the resources as queueing stations and all other latency as delay. One client's
   round trip is exactly the sum of the parts. MVA's exponential services make waits of many clients too long: engines do not.
 - Tables: the state that goes with the rate (`tables.table_state`), found as a root, because the rate depends on the state.
@@ -56,6 +56,8 @@ class Answer:
     """All that a packet or request asks, with its share of its connection's opening and end."""
     utilisation: frozendict[str, float]
     notes: tuple[str, ...]
+    of_formulas: tuple[str, ...] = ()
+    """Notes that hold for the formulas only: engines have no such fault."""
 
 
 def answer(case: Case, load: Load) -> Answer:
@@ -143,7 +145,8 @@ def _packets(case: Case, load: PacketRate) -> Answer:
     }
     if math.isfinite(load.rate_per_s):
         values[Metric.LOSS] = max(0.0, 1 - rate / load.rate_per_s)
-    return Answer(values, limit, job.forward, None, job.total, _busy(job.total, rate), loaded.notes(rate))
+    notes = (*loaded.notes(rate), *_withheld(waits, limit))
+    return Answer(values, limit, job.forward, None, job.total, _busy(job.total, rate), notes)
 
 
 def _open_requests(case: Case, load: OpenRequests) -> Answer:
@@ -161,7 +164,29 @@ def _open_requests(case: Case, load: OpenRequests) -> Answer:
         Metric.LOSS: max(0.0, 1 - rate / offered),
         **_processors(loaded, job, rate),
     }
-    return Answer(values, limit, job.forward, job.reply, job.total, _busy(job.total, rate), loaded.notes(rate))
+    notes = (*loaded.notes(rate), *_withheld(waits, limit))
+    busy = _busy(job.total, rate)
+    return Answer(values, limit, job.forward, job.reply, job.total, busy, notes, _visited_twice(job, limit))
+
+
+def _withheld(waits: Waits | None, limit: str) -> tuple[str, ...]:
+    """Why there is no latency."""
+    if waits is not None:
+        return ()
+    return (
+        f"more is offered than {limit} carries, and nothing says how long the queue there gets: no latency is given",
+    )
+
+
+def _visited_twice(job: Job, limit: str) -> tuple[str, ...]:
+    """A request that is lost on its way back has taken its first visit's work, which then served nobody."""
+    ways = [way for way in (job.forward, job.reply) if way and any(d.name == limit for d in way.demands)]
+    if len(ways) < 2:
+        return ()
+    return (
+        f"requests/s are what {limit} carries if every request that it begins is answered; above the limit some are lost "
+        "or left waiting on their way back, so fewer are answered: an engine says how many",
+    )
 
 
 def _closed(case: Case, load: RequestResponse | ConnectRequestResponse) -> Answer:

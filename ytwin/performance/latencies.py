@@ -46,9 +46,9 @@ def _variation(parts: tuple[Part, ...], resource: Demand) -> float:
     return max(0.0, square / mean**2 - 1) if mean else 0.0
 
 
-def open_waits(case: Case, job: Job, jobs_per_s: float, gap_scv: float, full: str) -> Waits:
-    """Sum over the resources, the queue of one of which may be full. A wait is 0 or about exponential: its variance
-    follows from its mean and Erlang's C."""
+def open_waits(case: Case, job: Job, jobs_per_s: float, gap_scv: float, full: str) -> Waits | None:
+    """Sum over the resources, the queue of one of which may be full; None if nothing says how long that one is. A wait is 0
+    or about exponential: its variance follows from its mean and Erlang's C."""
     mean = variance = 0.0
     for d in job.total.demands:
         if d.share is Share.INSERTION:
@@ -59,12 +59,14 @@ def open_waits(case: Case, job: Job, jobs_per_s: float, gap_scv: float, full: st
                 mean += chip.queue.value * d.service_ps
             elif d.share is Share.SLOW_PATH:
                 mean += slow.queue.value * slowness(d)
+            else:
+                return None
             continue
         rate = min(jobs_per_s / PS_PER_S, 0.999 * d.servers / d.service_ps)
         wait = ggc_wait(rate, gap_scv, d.service_ps, _variation(job.parts, d), d.servers)
         waits = erlang_c(rate * d.service_ps, d.servers)
         mean += wait
-        variance += wait**2 * (2 / waits - 1) if waits > 0 else 0.0
+        variance += wait * (2 * wait / waits - wait) if wait > 0 else 0.0  # so that a chance of 1e-300 is none
     return Waits(mean, variance)
 
 
@@ -106,10 +108,12 @@ def _below(x: float, constant: float, mean: float, variance: float) -> float:
 
 
 def latencies(
-    case: Case, ways: list[PathCost], apart: Apart, waits: Waits, per: float, each: float = 1.0
+    case: Case, ways: list[PathCost], apart: Apart, waits: Waits | None, per: float, each: float = 1.0
 ) -> dict[Metric, float]:
     """Mean, median and tail of the sum over `ways`, each of which stands for `each` independent ones, divided by `per`, in
-    microseconds. `apart`: how far a way of each path is from the mean way."""
+    microseconds; nothing where waits are not known. `apart`: how far a way of each path is from the mean way."""
+    if waits is None:
+        return {}
     found = [stacks(case, way) for way in ways]
     stack_mean = sum(m for m, _ in found)
     variance = sum(v for _, v in found) / each

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Final, Literal, get_args
 
 from ytwin.core.errors import InvalidInput, Location, Problem
@@ -29,6 +30,11 @@ TABLES: Final = (
 )
 
 
+LATENCIES: Final = (Metric.LATENCY, Metric.LATENCY_P50, Metric.LATENCY_P99)
+ENDLESS: Final = (
+    "with some numbers at the ends of their intervals the path carries less than is offered, and latency grows without end: "
+    "its high is of the others"
+)
 LEAST_RATIO: Final = 1e-6
 """Of a value that falls to 0 while a number moves."""
 QUEUED: Final = {Share.ESWITCH: "eswitch", Share.SLOW_PATH: "slow_path"}
@@ -69,7 +75,10 @@ def predict(
     case = make_case(programs, verdicts, cards, services, assume)
     found = answer(case, load)
     used = _rest_on(case, load, found) if intervals else set()
-    bounds = _intervals(case, load, found, used) if intervals else {m: (v, v) for m, v in found.values.items()}
+    bounds, notes = {m: (v, v) for m, v in found.values.items()}, found.notes
+    if intervals:
+        bounds, more = _intervals(case, load, found, used)
+        notes = (*notes, *more)
     prediction = Prediction(
         values=tuple(Value(m, v, *bounds[m]) for m, v in found.values.items()),
         limit=found.limit,
@@ -89,7 +98,7 @@ def predict(
         notes=found.notes,
     )
     if engine == "analytic":
-        return prediction
+        return replace(prediction, notes=(*notes, *found.of_formulas))
     from ytwin.performance.simulate import simulate  # noqa: PLC0415 - it compiles; formulas do not need that
 
     return simulate(
@@ -131,43 +140,86 @@ def _beside(case: Case, load: Load, found: Answer) -> set[str]:
     return paths | (set(TABLES) if case.offloading() else set())
 
 
-def _intervals(case: Case, load: Load, found: Answer, used: set[tuple[str, str]]) -> dict[Metric, tuple[float, float]]:
+Bounds = dict[Metric, tuple[float, float]]
+Numbers = tuple[str, str]
+"""(profile, number)."""
+
+
+def _intervals(case: Case, load: Load, found: Answer, used: set[Numbers]) -> tuple[Bounds, tuple[str, ...]]:
+    """(low and high of every metric, notes)."""
     down = dict.fromkeys(found.values, 0.0)
     up = dict.fromkeys(found.values, 0.0)
+    lowest: dict[Metric, dict[Numbers, str]] = {metric: {} for metric in LATENCIES if metric in found.values}
+    endless = False
     for name, path in sorted(used):
-        moved = [
-            answer(case.on({c: cards.get(c, card) for c, card in case.cards.items()}), load).values
-            for cards in _moved(case, name, path)
-        ]
-        if not moved:
-            continue
+        moved = {}
+        for end in ("low", "high"):
+            cards = _moved(case, {(name, path): end})
+            if cards:
+                moved[end] = answer(case.on({c: cards.get(c, card) for c, card in case.cards.items()}), load).values
         for metric, value in found.values.items():
-            changes = [_change(values[metric], value) for values in moved]
-            down[metric] += min(0.0, *changes, 0.0) ** 2
-            up[metric] += max(0.0, *changes, 0.0) ** 2
+            # An answer that withholds a metric (overload: latency) says nothing of it.
+            changes = {end: _change(values[metric], value) for end, values in moved.items() if metric in values}
+            endless |= len(changes) < len(moved)
+            down[metric] += min(0.0, *changes.values(), 0.0) ** 2
+            up[metric] += max(0.0, *changes.values(), 0.0) ** 2
+            if metric in lowest and changes and min(changes.values()) < 0:
+                lowest[metric][name, path] = min(changes, key=lambda end: changes[end])
     # Errors that add up know no bound; what is offered, and the whole of it, are ones.
     most = {Metric.LOSS: 1.0, Metric.PACKET_RATE: load.rate_per_s / 1e6 if isinstance(load, PacketRate) else math.inf}
-    return {
+    bounds = {
         m: (_changed(v, -math.sqrt(down[m])), max(v, min(most.get(m, math.inf), _changed(v, math.sqrt(up[m])))))
         for m, v in found.values.items()
     }
+    _in_order(found.values, bounds, _least(case, load, lowest))
+    return bounds, (ENDLESS,) if endless else ()
 
 
-def _moved(case: Case, name: str, path: str) -> Iterator[dict[str, HardwareProfile]]:
-    """The cards of one profile with one number at the lower end of its interval, then at the upper one. What else is theirs,
-    each keeps: nodes of one profile may differ in what their NetworkCards say."""
-    ours = {c: case.cards[c] for c in sorted(_visited(case)) if case.cards[c].name == name}
-    unlike = {id(card): card for card in ours.values()}
-    known = {key: numbers(card).get(path) for key, card in unlike.items()}
-    for end in ("low", "high"):
-        ends = {key: (number, getattr(number, end)) for key, number in known.items() if number is not None}
-        moved = {
-            key: with_values(unlike[key], {path: to}, kind=number.kind, source=number.source)
-            for key, (number, to) in ends.items()
-            if to != number.value
-        }
-        if moved:
-            yield {c: moved[id(card)] for c, card in ours.items() if id(card) in moved}
+def _least(case: Case, load: Load, lowest: Mapping[Metric, Mapping[Numbers, str]]) -> dict[Metric, float]:
+    """Of each latency: what it is with every number at the end that lowers it. Waits that one number takes away whole, another
+    cannot take away again, so the changes of single numbers add up to more than there is."""
+    found: dict[Metric, float] = {}
+    known: dict[tuple[tuple[Numbers, str], ...], Mapping[Metric, float]] = {}
+    for metric, ends in lowest.items():
+        key = tuple(sorted(ends.items()))
+        if key and key not in known:
+            cards = _moved(case, ends)
+            known[key] = answer(case.on({c: cards.get(c, card) for c, card in case.cards.items()}), load).values
+        if key and metric in known[key]:
+            found[metric] = known[key][metric]
+    return found
+
+
+def _in_order(values: Mapping[Metric, float], bounds: Bounds, least: Mapping[Metric, float]) -> None:
+    """Each end of a latency's interval against those of the others: whatever the numbers are, nothing is below the least, and the
+    99th percentile is not below the median, nor below a mean that it exceeds."""
+    for metric, at_least in least.items():
+        low, high = bounds[metric]
+        bounds[metric] = (min(values[metric], max(low, at_least)), high)
+    tail = Metric.LATENCY_P99
+    for metric in (Metric.LATENCY, Metric.LATENCY_P50):
+        if tail in values and metric in values and values[metric] <= values[tail]:
+            bounds[tail] = (max(bounds[tail][0], bounds[metric][0]), max(bounds[tail][1], bounds[metric][1]))
+
+
+def _moved(case: Case, ends: Mapping[Numbers, str]) -> dict[str, HardwareProfile]:
+    """The cards on which any of these numbers moves to the "low" or "high" end of its interval. What else is theirs, each keeps:
+    nodes of one profile may differ in what their NetworkCards say."""
+    moved: dict[int, HardwareProfile] = {}
+    found = {}
+    for chassis in sorted(_visited(case)):
+        card = case.cards[chassis]
+        if id(card) not in moved:
+            known = numbers(card)
+            new = card
+            for (name, path), end in ends.items():
+                number = known.get(path) if name == card.name else None
+                if number is not None and getattr(number, end) != number.value:
+                    new = with_values(new, {path: getattr(number, end)}, kind=number.kind, source=number.source)
+            moved[id(card)] = new
+        if moved[id(card)] is not card:
+            found[chassis] = moved[id(card)]
+    return found
 
 
 def _change(to: float, value: float) -> float:
