@@ -260,11 +260,56 @@ def test_paths_that_a_datapath_drops_are_left_out(capsys: pytest.CaptureFixture[
     folder = FOLDER.parent / "broken" / "recirculation-limit"
     assert main(["offload", str(folder), "--to", "web", "--card", "bluefield-2", "--each"]) == 0
     out = capsys.readouterr().out
-    assert "outside/eipgw" in out
-    assert "Pod/default/near" not in out
+    table, told = out.split("\nasked ")
+    assert "outside/eipgw" in table
+    assert "Pod/default/near" not in table
+    assert "note: Pod/default/near -> default/web (200.0.0.206:80): not delivered: dropped: recirculation limit" in told
+    assert main(["offload", str(folder), "--to", "web", "--card", "bluefield-2", "--fail-on", "software"]) == 1
 
 
-def test_a_client_to_whom_nothing_is_promised_has_no_path(capsys: pytest.CaptureFixture[str]) -> None:
-    code, out = run(capsys, "--from", "node1", "--to", "scenario1", "--fail-on", "first-packet")
-    assert code == 0
+@pytest.mark.parametrize("options", [(), ("--fail-on", "first-packet")])
+def test_nothing_delivered_is_a_failure_and_says_why(
+    capsys: pytest.CaptureFixture[str], options: tuple[str, ...]
+) -> None:
+    question = ("--from", "node1", "--to", "scenario1", *options)
+    code, out = run(capsys, *question)
+    assert code == 1
     assert "directions: none" in out
+    assert (
+        "note: Node/node1 -> default/scenario1 (10.96.0.100:5432 +1): not delivered: nodes reach ClusterIPs of" in out
+    )
+    code, out = run(capsys, *question, "--json")
+    (said,) = json.loads(out)["sets"]
+    assert [(m["client"], m["wholly"]) for m in said["missing"]] == [("Node/node1", True)] * 2
+    assert code == 1
+
+
+def test_nobody_who_asks_is_no_pass(capsys: pytest.CaptureFixture[str]) -> None:
+    lost = [part for node in ("node1", "node2", "node3") for part in ("--down", node)]
+    code, out = run(capsys, "--to", "scenario1", *lost, "--fail-on", "software")
+    assert code == 1
+    assert "nobody asks" in out
+
+
+def test_backends_that_do_not_answer_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    """Their part of the connections fails, which no table of delivered paths says."""
+    code, out = run(capsys, "--from", "db2", "--to", "scenario1", "--down", "node1", "--card", "bluefield-2")
+    assert code == 0
+    assert "1 of 3 backends does not answer" in out
+    assert "not bound to a live chassis" in out
+
+
+def test_supposed_cards_are_compiled_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`use_ct_inv_match` follows the NetworkCards, so a card that is supposed in plain nodes has other flows."""
+    for file in FOLDER.glob("*.yaml"):
+        text = file.read_text()
+        for kind in ("DPU", "SmartNIC"):
+            text = text.replace(f"type: {kind},", "type: none,")
+        (tmp_path / file.name).write_text(text)
+    few = ("--from", "vpc1-client", "--to", "scenario1", "--card", "connectx-6-dx", "--json")
+    answers = []
+    for folder in (FOLDER, tmp_path):
+        assert main(["offload", str(folder), *few]) == 0
+        answers.append(json.loads(capsys.readouterr().out))
+    assert answers[0] == answers[1]
+    assert "ct-inv-match" not in {rule["code"] for rule in answers[1]["sets"][0]["rules"]}

@@ -205,6 +205,31 @@ def test_what_does_not_arrive_has_no_prediction(capsys: pytest.CaptureFixture[st
     assert (code, json.loads(out)["delivered"]) == (1, False)
 
 
+def test_a_supposed_card_is_as_good_as_one_that_is_there(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Rows follow the cards; without NetworkCards, or with offload switched off, --card gives what the cards would."""
+    plain, off = tmp_path / "plain", tmp_path / "off"
+    for folder in (plain, off):
+        folder.mkdir()
+        for file in Path(ARTICLE).glob("*.yaml"):
+            parts = file.read_text().split("\n---\n")
+            kept = [part for part in parts if folder is off or "kind: NetworkCard" not in part]
+            text = "\n---\n".join(kept).replace("portSpeedGbps: 100", "portSpeedGbps: 100\n  hwOffload: false")
+            (folder / file.name).write_text(text)
+    asked = ("--from", "client", "--to", "ysvc1", "--load", "packets:rate=max", "--card", "yusur-dpu-2x100g")
+    answers = [run_json(capsys, "predict", str(folder), *asked) for folder in (ARTICLE, plain, off)]
+    assert answers[0] == answers[1] == answers[2]
+    assert answers[0]["predictions"][0]["limit"] == "eswitch of node1"
+
+
+def test_backends_that_do_not_answer_are_noted(capsys: pytest.CaptureFixture[str]) -> None:
+    options = (*PATH, "--load", "rr:clients=10", "--down", "node2")
+    _, out, _ = run(capsys, *options)
+    said = "ysvc1: 1 of 2 backends does not answer (10.10.2.181:5001: svc1-ep2.default: not bound to a live chassis)"
+    assert f"note: {said}" in out
+    (one,) = run_json(capsys, *options)["predictions"]
+    assert one["notes"][0].startswith(said)
+
+
 def test_memory_is_half_of_what_is_free() -> None:
     assert 0 < memory_bytes("") <= available_bytes()
     assert memory_bytes("4 GiB") == 4 * 2**30

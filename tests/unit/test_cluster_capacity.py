@@ -51,6 +51,17 @@ def test_a_topology_is_told_whole(capsys: pytest.CaptureFixture[str]) -> None:
         assert part in out
 
 
+def test_a_supposed_card_is_compiled_for(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Plain nodes with --card carry what nodes with that NetworkCard do, also after a loss."""
+    for file in Path(FOUR).glob("*.yaml"):
+        (tmp_path / file.name).write_text(
+            file.read_text().replace("type: DPU,", "type: none,").replace("type: SmartNIC,", "type: none,")
+        )
+    options = ("--load", "packets=100 k/s", "--card", "connectx-6-dx", "--lose", "node2", "--json")
+    there, supposed = (run(capsys, "capacity", folder, *options)[1] for folder in (FOUR, str(tmp_path)))
+    assert json.loads(there) == json.loads(supposed)
+
+
 def test_json_is_one_document_and_only_numbers(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(
         capsys, *SMALL, *LOAD, "--card", "connectx-6-dx", "--card", "ovs-kernel", "--lose", "each", "--json"

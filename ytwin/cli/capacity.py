@@ -17,11 +17,12 @@ from ytwin.core.errors import InvalidInput, Location, Problem, YtwinError
 from ytwin.resources.fields import nearest
 
 if TYPE_CHECKING:  # `--help` stays quick
-    from ytwin.cli.cards import Cards
+    from ytwin.cli.cards import CardSet
     from ytwin.cluster import Capacity, Cluster, Flow, Size, Traffic
     from ytwin.cluster.report import Loss
     from ytwin.cluster.types import Offered
     from ytwin.hardware import HardwareProfile
+    from ytwin.logical.southbound import Southbound
 
 DEFAULT_CARD: Final = "yusur-dpu-2x100g"
 """Of a generated cluster: the article's."""
@@ -94,12 +95,12 @@ def capacity(
             nodes, services, backends, outside, shared, gateways, protocol, algorithm, affinity, seed, card
         )
     else:
-        found = _surveyed(build_twin(paths or [], southbound, down), paths or [], southbound, down, card)
+        found = _surveyed(build_twin(paths or [], southbound, down), southbound, down or (), card or ())
     answers = [_answer(source, asked, lose or ()) for source in found]
     code = 0 if all(answer.found.fits for answer in answers) else 1
     output.decided(code)
     if json:
-        output.print_json({"clusters": [to_json(a.title, a.found, a.losses) for a in answers]})
+        output.print_json({"clusters": [to_json(a.title, a.found, a.losses, a.notes) for a in answers]})
     else:
         for number, answer in enumerate(answers):
             output.print_text("\n" * bool(number) + f"# {answer.title}")
@@ -125,6 +126,7 @@ class _Source:
     """Under a load, without a node ("": with all)."""
     gateways: Mapping[str, str]
     """EipGateway -> the node where it is."""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,8 @@ class _Answer:
     title: str
     found: Capacity
     losses: list[Loss]
+    notes: tuple[str, ...]
+    """Of the source."""
 
 
 def _refuse(southbound: str, down: list[str] | None) -> None:
@@ -191,43 +195,36 @@ def _from_numbers(title: str, size: Size, profile: HardwareProfile) -> _Source:
     return _Source(title, loaded, {})
 
 
-def _surveyed(
-    twin: pipeline.Twin, paths: list[str], southbound: str, down: list[str] | None, card: list[str] | None
-) -> list[_Source]:
+def _surveyed(twin: pipeline.Twin, southbound: str, down: Sequence[str], card: Sequence[str]) -> list[_Source]:
     from ytwin.cli.cards import sets_of_cards  # noqa: PLC0415
+    from ytwin.cli.files import read_southbound_source  # noqa: PLC0415
     from ytwin.resources.model import EipGateway  # noqa: PLC0415
 
-    gone = set(down or ())
     gateways = {
-        gateway.name: next((node for node in gateway.spec.nodes if node not in gone), "")
+        gateway.name: next((node for node in gateway.spec.nodes if node not in down), "")
         for gateway in twin.snapshot.all(EipGateway)
     }
-    sets = sets_of_cards(twin, card or ())
-    return [_from_twin(title, twin, cards, gateways, (paths, southbound, down)) for title, cards in sets.items()]
+    observed = read_southbound_source(southbound) if southbound else None
+    return [_from_twin(one, gateways, observed, down) for one in sets_of_cards(twin, card, down)]
 
 
 def _from_twin(
-    title: str,
-    twin: pipeline.Twin,
-    cards: Cards,
-    gateways: Mapping[str, str],
-    read: tuple[list[str], str, list[str] | None],
+    cards: CardSet, gateways: Mapping[str, str], observed: Southbound | None, down: Sequence[str]
 ) -> _Source:
     from ytwin import cluster as room  # noqa: PLC0415
     from ytwin.datapath import limits_of  # noqa: PLC0415
 
-    paths, southbound, down = read
-
     def loaded(asked: _Asked, lost: str) -> tuple[Cluster, Offered]:
-        there = build_twin(paths, southbound, [*(down or ()), lost]) if lost else twin
-        place = (there.snapshot, there.world, limits_of(there.nodes), cards)
+        # A reconciled snapshot compiles to the same, and standard input could not be read again.
+        there = pipeline.build(cards.twin.snapshot, observed, (*down, lost)) if lost else cards.twin
+        place = (there.snapshot, there.world, limits_of(there.nodes), cards.cards)
         if asked.traffic is not None:
             cluster = room.survey(*place)
             return cluster, room.offered(cluster, asked.traffic)
         left = [flow for flow in asked.flows if flow.source.removeprefix("Node/") != lost]
         return room.surveyed_flows(*place, left)
 
-    return _Source(title, loaded, gateways)
+    return _Source(cards.title, loaded, gateways, cards.notes)
 
 
 def _answer(source: _Source, asked: _Asked, lose: Sequence[str]) -> _Answer:
@@ -245,7 +242,7 @@ def _answer(source: _Source, asked: _Asked, lose: Sequence[str]) -> _Answer:
         left = (without_offload(cluster, node), offered) if kind == "card" else source.loaded(asked, node)
         after = answer(*left)
         losses.append(Loss(f"{kind} of {node}" if kind == "card" else f"{node} ({kind})", after))
-    return _Answer(source.title, found, losses)
+    return _Answer(source.title, found, losses, source.notes)
 
 
 def _loss(text: str, cluster: Cluster, worst: Mapping[str, str], gateways: Mapping[str, str]) -> tuple[str, str]:
@@ -286,7 +283,7 @@ def _print(answer: _Answer) -> None:
         output.print_text("")
         output.print_table(LOSSES, loss_rows(answer.losses))
     parts: list[tuple[str, Sequence[str]]] = [
-        ("notes", notes(found)),
+        ("notes", (*answer.notes, *notes(found))),
         ("not served", unserved(found)),
         ("rests on", found.rests_on),
     ]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Sequence, Set
+from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -20,12 +20,11 @@ from ytwin.datapath.program import Direction
 from ytwin.resources.model import YusurService
 from ytwin.trace.types import Host
 from ytwin.verify.expect import Target, targets
-from ytwin.verify.paths import Wanted
 
 if TYPE_CHECKING:
-    from ytwin.cli.cards import Cards
+    from ytwin.cli.cards import Cards, CardSet
     from ytwin.performance.offload_cost import OffloadCost
-    from ytwin.verify.offload import Judged
+    from ytwin.verify.offload import Judged, Missing
 
 
 class FailOn(StrEnum):
@@ -36,6 +35,8 @@ class FailOn(StrEnum):
 
 
 COSTS = ("lost mpps", "added us", "first +us", "cores")
+MOST_LISTED: Final = 20
+"""Notes on what is not delivered; more nobody reads."""
 COSTS_MEAN = (
     "Costs are of a path, both directions, against cards that take over every packet (0 where there is none): packets of 64 B a "
     "second, one way latency of established and of first packets, and cores (of hosts and cards) at the rate software carries."
@@ -59,7 +60,8 @@ def offload(
     ] = "",
     each: Annotated[bool, typer.Option("--each", help="A row per path, not one for all that are alike.")] = False,
     fail_on: Annotated[
-        FailOn | None, typer.Option("--fail-on", help="Exit code 1 if a path has this outcome, or a worse one.")
+        FailOn | None,
+        typer.Option("--fail-on", help="Exit code 1 if a path has this outcome, or a worse one, or does not arrive."),
     ] = None,
     southbound: SouthboundOption = "",
     down: DownOption = None,
@@ -67,40 +69,75 @@ def offload(
 ) -> int:
     """Say for every delivered path whether the cards take it over; if not, by which rule, flow and row, and whose cores do it."""
     from ytwin.cli.cards import sets_of_cards  # noqa: PLC0415  # `--help` stays quick
+    from ytwin.verify import offload as room  # noqa: PLC0415
+
+    twin = build_twin(paths, southbound, down)
+    sets = sets_of_cards(twin, card or (), down or ())
+    answers = _answers(sets, client, _fitting(twin, service) if service else None)
+    total = sum((room.counts(answer.judged) for answer in answers), start=room.counts(()))
+    code = int(_fails(fail_on, total, [one for answer in answers for one in answer.missing]))
+    output.decided(code)
+    if json:
+        output.print_json({"sets": [_to_json(answer, each) for answer in answers]})
+        return code
+    for answer in answers:
+        _print(answer, each)
+    output.print_text(room.explained(one for answer in answers for one in answer.judged))
+    output.print_text(f"\n{COSTS_MEAN}")
+    return code
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """Of one set of cards."""
+
+    on: CardSet
+    judged: tuple[Judged, ...]
+    missing: tuple[Missing, ...]
+
+
+def _answers(sets: Sequence[CardSet], client: str, fitting: Set[Target] | None) -> list[_Answer]:
+    """In the order of the sets. Those with the same twin share its walks; of no `client`, all kinds of them are asked."""
+    from ytwin.cli.cards import by_twin  # noqa: PLC0415
     from ytwin.datapath import limits_of  # noqa: PLC0415
     from ytwin.datapath.rows import Rows  # noqa: PLC0415
     from ytwin.verify import offload as room  # noqa: PLC0415
-    from ytwin.verify.paths import delivered  # noqa: PLC0415
+    from ytwin.verify.paths import promised  # noqa: PLC0415
 
-    twin = build_twin(paths, southbound, down)
-    sets = sets_of_cards(twin, card or ())
-    profiles = {profile: n for n, profile in enumerate(p for cards in sets.values() for p in cards.values())}
-    unlike = {chassis: tuple(profiles[cards[chassis]] for cards in sets.values()) for chassis in twin.world.chassis}
-    kinds = {rule.when.port_kind for profile in profiles for rule in profile.offload}
-    clients = (find_client(twin, client),) if client else None
-    wanted = _wanted(twin, service) if service else None
-    with output.progress("conversations") as progress:
-        found = delivered(twin.snapshot, twin.world, limits_of(twin.nodes), unlike, clients, wanted, progress, kinds)
-    compiled, rows = room.compiled(found, twin.world), Rows(twin.southbound)
-    answers = {title: room.judged(compiled, cards, rows) for title, cards in sets.items()}
-    total = sum((room.counts(answer) for answer in answers.values()), start=room.counts(()))
-    code = int(_fails(fail_on, total))
-    output.decided(code)
-    if json:
-        output.print_json(
-            {"sets": [_to_json(twin, title, answers[title], each, cards) for title, cards in sets.items()]}
-        )
-        return code
-    for title, cards in sets.items():
-        lines = room.groups(answers[title], each)
-        costs = _costs(twin, answers[title], lines, cards)
-        output.print_text(f"# {title}")
-        shown = [(*room.row(line, cards), *_shown(cost)) for line, cost in zip(lines, costs, strict=True)]
-        output.print_table((*room.HEADER, *COSTS), shown)
-        output.print_text(f"{_asked(room.counts(answers[title]))}\n")
-    output.print_text(room.explained(one for answer in answers.values() for one in answer))
-    output.print_text(f"\n{COSTS_MEAN}")
-    return code
+    def wanted(_client: Host, target: Target) -> bool:
+        return fitting is None or target in fitting
+
+    found: dict[str, _Answer] = {}
+    for twin, group in by_twin(sets):
+        profiles = {profile: n for n, profile in enumerate(p for one in group for p in one.cards.values())}
+        unlike = {chassis: tuple(profiles[one.cards[chassis]] for one in group) for chassis in twin.world.chassis}
+        kinds = {rule.when.port_kind for profile in profiles for rule in profile.offload}
+        clients, limits = (find_client(twin, client),) if client else None, limits_of(twin.nodes)
+        with output.progress("conversations") as progress:
+            asked = promised(twin.snapshot, twin.world, limits, unlike, clients, wanted, progress, kinds)
+        missing = room.missing(asked, limits)
+        if not asked and clients is not None:
+            listed = targets(twin.snapshot) if fitting is None else sorted(fitting, key=str)
+            missing = room.unpromised(twin.snapshot, clients, listed)
+        compiled, rows = room.compiled(asked, twin.world), Rows(twin.southbound)
+        found |= {one.title: _Answer(one, room.judged(compiled, one.cards, rows), missing) for one in group}
+    return [found[one.title] for one in sets]
+
+
+def _print(answer: _Answer, each: bool) -> None:
+    from ytwin.verify import offload as room  # noqa: PLC0415
+
+    on, judged = answer.on, answer.judged
+    lines = room.groups(judged, each)
+    costs = _costs(on.twin, judged, lines, on.cards)
+    output.print_text(f"# {on.title}")
+    shown = [(*room.row(line, on.cards), *_shown(cost)) for line, cost in zip(lines, costs, strict=True)]
+    output.print_table((*room.HEADER, *COSTS), shown)
+    output.print_text(f"{_asked(room.counts(judged))}")
+    told = [*on.notes, *map(str, answer.missing[:MOST_LISTED])]
+    told += [] if judged or told else ["nobody asks: no client is left, or there is no such Service"]
+    told += [f"and {len(answer.missing) - MOST_LISTED} more"] if len(answer.missing) > MOST_LISTED else []
+    output.print_text("".join(f"note: {text}\n" for text in told))
 
 
 def _costs(
@@ -135,10 +172,11 @@ def _shown(cost: OffloadCost | None) -> tuple[str, ...]:
     )
 
 
-def _to_json(twin: pipeline.Twin, title: str, found: Sequence[Judged], each: bool, cards: Cards) -> dict[str, Any]:
-    """Verdicts and rules, and the costs of one path of each kind, as the table has them."""
+def _to_json(answer: _Answer, each: bool) -> dict[str, Any]:
+    """Verdicts and rules, the costs of one path of each kind, as the table has them, and what is not delivered."""
     from ytwin.verify import offload as room  # noqa: PLC0415
 
+    on, found = answer.on, answer.judged
     lines = room.groups(found, each)
     costs = [
         {
@@ -155,13 +193,19 @@ def _to_json(twin: pipeline.Twin, title: str, found: Sequence[Judged], each: boo
             "everything_offloaded": asdict(cost.everything),
             "nothing_offloaded": asdict(cost.nothing),
         }
-        for line, cost in zip(lines, _costs(twin, found, lines, cards), strict=True)
+        for line, cost in zip(lines, _costs(on.twin, found, lines, on.cards), strict=True)
         if cost is not None
     ]
-    return {**room.to_json(title, found, cards), "costs": costs}
+    missing = [
+        {"client": c, "service": s, "destination": d, "reason": m.reason, "wholly": m.wholly}
+        for m in answer.missing
+        for c, s, d in m.questions
+    ]
+    told = {"costs": costs, "missing": missing, "notes": list(on.notes)}
+    return {**room.to_json(on.title, found, on.cards), **told}
 
 
-def _wanted(twin: pipeline.Twin, text: str) -> Wanted:
+def _fitting(twin: pipeline.Twin, text: str) -> set[Target]:
     """The Service's addresses, or one port of it."""
     name, _, port = text.partition(":")
     known = list(targets(twin.snapshot))
@@ -170,17 +214,15 @@ def _wanted(twin: pipeline.Twin, text: str) -> Wanted:
     if not fitting:
         offered = sorted({f"{t.service}:{t.port}" for t in named or known})
         raise YtwinError(f"--to {text}: no such Service or port; there are {', '.join(offered) or 'none'}")
-
-    def wanted(_client: Host, target: Target) -> bool:
-        return target in fitting
-
-    return wanted
+    return fitting
 
 
-def _fails(fail_on: FailOn | None, total: Counter[Outcome]) -> bool:
-    if fail_on is None:
-        return False
-    return bool(total[Outcome.SOFTWARE] or (fail_on is FailOn.FIRST_PACKET and total[Outcome.FIRST_SOFTWARE]))
+def _fails(fail_on: FailOn | None, total: Counter[Outcome], missing: Sequence[Missing]) -> bool:
+    """What is not delivered at all is worse than any outcome. If nothing is, there is no answer, whatever is a failure."""
+    lost = any(one.wholly for one in missing)
+    if fail_on is None or not total:
+        return not total and (lost or fail_on is not None)
+    return bool(lost or total[Outcome.SOFTWARE] or (fail_on is FailOn.FIRST_PACKET and total[Outcome.FIRST_SOFTWARE]))
 
 
 def _asked(total: Counter[Outcome]) -> str:

@@ -18,7 +18,7 @@ from ytwin.core.errors import YtwinError
 from ytwin.trace.types import Host
 
 if TYPE_CHECKING:  # `--help` stays quick
-    from ytwin.cli.cards import Cards
+    from ytwin.cli.cards import Cards, CardSet
     from ytwin.datapath.program import Program
     from ytwin.performance.loads import NamedLoad, Share
     from ytwin.performance.types import Prediction
@@ -73,7 +73,7 @@ def predict(
     json: Json = False,
 ) -> int:
     """Predict Gbit/s, Mpps, us, requests/s, cores and loss of a path under a load, by formulas or by simulation."""
-    from ytwin.cli.cards import sets_of_cards  # noqa: PLC0415
+    from ytwin.cli.cards import by_twin, sets_of_cards  # noqa: PLC0415
     from ytwin.cli.memory import memory_bytes  # noqa: PLC0415
     from ytwin.core.units import require, time_ps  # noqa: PLC0415
     from ytwin.performance.predict import Engine  # noqa: PLC0415
@@ -86,18 +86,17 @@ def predict(
     how = _How(cast(Engine, engine), seed, duration_ps, memory_bytes(memory))
     twin = build_twin(paths, southbound, down)
     host = find_client(twin, client)
-    asked = _Asked(twin, host, protocol, ipv6)
-    ways = {load.name: asked.ways(load, destination) for load in wanted}
+    sets = sets_of_cards(twin, card or (), down or ())
+    ways: dict[tuple[str, str], tuple[_Way, ...]] = {}
+    for there, group in by_twin(sets):
+        asked = _Asked(there, find_client(there, client), protocol, ipv6)
+        ways |= {(one.title, load.name): asked.ways(load, destination) for load in wanted for one in group}
     dead = next((way for parts in ways.values() for way in parts if not way.programs), None)
     if dead is not None:
         output.decided(1)
         _print_dead(host, dead, json)
         return 1
-    found = [
-        _answer(title, cards, load, ways[load.name], how, twin)
-        for title, cards in sets_of_cards(twin, card or ()).items()
-        for load in wanted
-    ]
+    found = [_answer(one, load, ways[one.title, load.name], how) for one in sets for load in wanted]
     if json:
         output.print_json({"client": host.name, "predictions": [one.to_json() for one in found]})
     else:
@@ -123,6 +122,8 @@ class _Way:
     programs: tuple[Program, ...]
     """Of the paths that deliver; none: why."""
     reason: str
+    unanswered: str
+    """Which backends do not deliver; "" if all do."""
 
 
 @dataclass(frozen=True)
@@ -174,6 +175,7 @@ class _Asked:
     def _traced(self, text: str) -> _Way:
         from ytwin.datapath import limited, limits_of, programs  # noqa: PLC0415
         from ytwin.datapath.program import Phase  # noqa: PLC0415
+        from ytwin.verify.offload import unanswered  # noqa: PLC0415
 
         to = find_destination(self.twin, self.host, text, self.protocol, self.ipv6)
         traced = pipeline.converse(self.twin, self.host, to.address, to.port, to.protocol)
@@ -184,7 +186,8 @@ class _Asked:
         }
         address = f"[{to.address}]:{to.port}" if ":" in to.address else f"{to.address}:{to.port}"
         reason = "" if alive else f"{conversation.verdict.value}: {conversation.reason}"
-        return _Way(1.0, text, address, tuple(p for p in made if p.backend in alive), reason)
+        some = tuple(p for p in made if p.backend in alive)
+        return _Way(1.0, text, address, some, reason, unanswered(conversation))
 
 
 def _destination(share: Share) -> str:
@@ -201,9 +204,7 @@ def _loads(texts: Sequence[str]) -> tuple[NamedLoad, ...]:
     return tuple({load.name: load for load in found}.values())
 
 
-def _answer(
-    title: str, cards: Cards, load: NamedLoad, ways: tuple[_Way, ...], how: _How, twin: pipeline.Twin
-) -> _Found:
+def _answer(on: CardSet, load: NamedLoad, ways: tuple[_Way, ...], how: _How) -> _Found:
     from ytwin.datapath.offload import judge_offload  # noqa: PLC0415
     from ytwin.datapath.rows import Rows  # noqa: PLC0415
     from ytwin.performance.mix import mixed  # noqa: PLC0415
@@ -211,24 +212,26 @@ def _answer(
     from ytwin.verify.expect import targets  # noqa: PLC0415
     from ytwin.verify.offload import Judged  # noqa: PLC0415
 
-    rows = Rows(twin.southbound)
+    rows = Rows(on.twin.southbound)
     judged = tuple(
         Judged(way.name, verdict, ((verdict.client, way.name, way.address),))
         for way in ways
-        for verdict in judge_offload(way.programs, cards, rows)
+        for verdict in judge_offload(way.programs, on.cards, rows)
     )
     prediction = predicted(
         mixed([(way.share, way.programs) for way in ways]),
         [one.verdict for one in judged],
-        cards,
+        on.cards,
         load.load,
         how.engine,
         how.seed,
-        services=max(1, len({t.service for t in targets(twin.snapshot)})),
+        services=max(1, len({t.service for t in targets(on.twin.snapshot)})),
         duration_ps=how.duration_ps,
         memory_bytes=how.memory_bytes,
     )
-    return _Found(title, cards, load, ways, judged, replace(prediction, load=load.name))
+    told = (*on.notes, *(f"{way.name}: {way.unanswered}" for way in ways if way.unanswered))
+    prediction = replace(prediction, load=load.name, notes=(*told, *prediction.notes))
+    return _Found(on.title, on.cards, load, ways, judged, prediction)
 
 
 def _print_dead(host: Host, way: _Way, json: bool) -> None:

@@ -93,8 +93,8 @@ def what_of(found: Capacity) -> str:
     )
 
 
-def to_json(title: str, found: Capacity, losses: Sequence[Loss] = ()) -> Json:
-    """The documented JSON form; endless numbers are null."""
+def to_json(title: str, found: Capacity, losses: Sequence[Loss] = (), told: Sequence[str] = ()) -> Json:
+    """The documented JSON form; endless numbers are null. `told`: notes of the question, before those of the answer."""
     cluster = found.cluster
     resources = []
     for resource, scale in found.headroom.items():
@@ -123,7 +123,7 @@ def to_json(title: str, found: Capacity, losses: Sequence[Loss] = ()) -> Json:
         "resources": resources,
         "software_share": found.software_share,
         "losses": [{"lost": loss.what, **_answer(loss.found)} for loss in losses],
-        "notes": list(notes(found)),
+        "notes": [*told, *notes(found)],
         "rests_on": list(found.rests_on),
     }
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ytwin.datapath import Limit, limited
 from ytwin.datapath.offload import judge_offload, worst
 from ytwin.datapath.offload_types import OffloadVerdict, Outcome, Reason
 from ytwin.datapath.program import Program
@@ -17,7 +18,9 @@ from ytwin.datapath.programs import programs
 from ytwin.datapath.rows import Rows
 from ytwin.hardware.model import HardwareProfile
 from ytwin.logical.southbound import LogicalFlow
-from ytwin.trace.types import World
+from ytwin.resources.snapshot import Snapshot
+from ytwin.trace.types import Conversation, Host, Verdict, World
+from ytwin.verify.expect import Target, expectation
 from ytwin.verify.paths import Delivered
 
 Json = dict[str, Any]
@@ -59,9 +62,11 @@ class Judged:
 
 
 def compiled(deliveries: Iterable[Delivered], world: World) -> tuple[Compiled, ...]:
-    """Programs of every conversation, of the paths that are delivered."""
+    """Programs of every conversation, of the paths that are delivered; without those that have none."""
     return tuple(
-        Compiled(d, tuple(p for p in programs(d.conversation, world) if p.backend in d.backends)) for d in deliveries
+        Compiled(d, tuple(p for p in programs(d.conversation, world) if p.backend in d.backends))
+        for d in deliveries
+        if d.backends
     )
 
 
@@ -75,10 +80,67 @@ def judged(paths: Iterable[Compiled], cards: Mapping[str, HardwareProfile], rows
 
 
 def _asked(delivered: Delivered) -> tuple[tuple[str, str, str], ...]:
-    return tuple(
-        (client.name, t.service, f"[{t.address}]:{t.port}" if ":" in t.address else f"{t.address}:{t.port}")
-        for client, t in delivered.questions
+    return tuple(_question(client, target) for client, target in delivered.questions)
+
+
+def _question(client: Host, target: Target) -> tuple[str, str, str]:
+    address = f"[{target.address}]" if ":" in target.address else target.address
+    return client.name, target.service, f"{address}:{target.port}"
+
+
+def unanswered(conversation: Conversation) -> str:
+    """Which backends do not answer though they are chosen, and the first's reason; "" if all do, or none does.
+
+    Of a conversation as it is on its datapaths (`datapath.limited`).
+    """
+    dead = [path for path in conversation.paths if path.verdict is not Verdict.DELIVERED]
+    if not 0 < len(dead) < len(conversation.paths):
+        return ""
+    names, verb = _and_more(path.backend for path in dead), "does" if len(dead) == 1 else "do"
+    return (
+        f"{len(dead)} of {len(conversation.paths)} backends {verb} not answer ({names}: {dead[0].reason}): "
+        "that part of the connections fails; the numbers are of the others"
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """What gets nowhere, wholly or in part, of one Service for one reason."""
+
+    service: str
+    reason: str
+    questions: tuple[tuple[str, str, str], ...]
+    """(client, Service, address:port)."""
+    wholly: bool
+    """No backend answers."""
+
+    def __str__(self) -> str:
+        """One line."""
+        clients = _and_more(client for client, _, _ in self.questions)
+        called = _and_more(called for _, _, called in self.questions)
+        return f"{clients} -> {self.service} ({called}): {'not delivered: ' if self.wholly else ''}{self.reason}"
+
+
+def missing(deliveries: Iterable[Delivered], limits: Mapping[str, Limit]) -> tuple[Missing, ...]:
+    """Promised conversations without a delivered path, and those some of whose backends do not answer, alike ones together."""
+    alike: dict[tuple[str, str, bool], list[tuple[str, str, str]]] = {}
+    for one in deliveries:
+        talk = limited(one.conversation, limits)
+        reason = unanswered(talk) if one.backends else f"{talk.verdict.value}: {talk.reason}"
+        if reason:
+            alike.setdefault((one.service, reason, not one.backends), []).extend(_asked(one))
+    return tuple(Missing(service, why, tuple(q), wholly) for (service, why, wholly), q in alike.items())
+
+
+def unpromised(snapshot: Snapshot, clients: Iterable[Host], asked: Iterable[Target]) -> tuple[Missing, ...]:
+    """What no scenario promises of the questions of these clients about these addresses, alike ones together."""
+    alike: dict[tuple[str, str], list[tuple[str, str, str]]] = {}
+    listed = tuple(asked)
+    for client in clients:
+        for target in listed:
+            if not (told := expectation(snapshot, client, target)).reachable:
+                alike.setdefault((target.service, told.why), []).append(_question(client, target))
+    return tuple(Missing(service, why, tuple(questions), True) for (service, why), questions in alike.items())
 
 
 # --- as tables ---------------------------------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ class Delivered:
 
     conversation: Conversation
     backends: frozenset[str]
-    """Those to which a path is delivered, also by the datapaths on the way."""
+    """Those to which a path is delivered, also by the datapaths on the way; may be none."""
     questions: tuple[Question, ...]
 
     @property
@@ -84,11 +84,26 @@ def delivered(
     progress: Progress | None = None,
     kinds: Iterable[str] = (),
 ) -> tuple[Delivered, ...]:
+    """Those of `promised` that have a delivered path."""
+    found = promised(snapshot, world, limits, unlike, clients, wanted, progress, kinds)
+    return tuple(one for one in found if one.backends)
+
+
+def promised(
+    snapshot: Snapshot,
+    world: World,
+    limits: Mapping[str, Limit],
+    unlike: Mapping[str, Hashable],
+    clients: Iterable[Host] | None = None,
+    wanted: Wanted | None = None,
+    progress: Progress | None = None,
+    kinds: Iterable[str] = (),
+) -> tuple[Delivered, ...]:
     """Conversations of Services in the order of their first questions.
 
     Asked are `clients` (by default one of each kind, VPC, Subnet and node, as in `check`), about every address and port that is
     promised to them and `wanted`. `unlike` by chassis: what tells nodes apart; `kinds` of hosts that matter, beside Node and
-    outside. What a datapath's limit drops is left out, and so is a conversation without a delivered path.
+    outside. What a datapath's limit drops is no delivered path; a conversation without any has no `backends`.
     """
     answers, apart = _Conversations(world, limits, unlike), frozenset((*kinds, "Node"))
     hosts = representatives(world.hosts) if clients is None else tuple(clients)
@@ -115,8 +130,7 @@ def delivered(
         found.setdefault(id(traced), (traced, []))[1].append((client, target))
         if progress is not None:
             progress(done, len(asked))
-    made = (Delivered(traced, reached[id(traced)], tuple(questions)) for traced, questions in found.values())
-    return tuple(one for one in made if one.backends)
+    return tuple(Delivered(traced, reached[id(traced)], tuple(questions)) for traced, questions in found.values())
 
 
 def _looks(answers: _Conversations, client: Host, target: Target, kinds: Container[str]) -> Hashable:
