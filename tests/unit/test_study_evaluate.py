@@ -167,3 +167,20 @@ def test_inputs_are_checked_before_anything_runs():
     check_inputs(article_job(""))
     with pytest.raises(YtwinError, match="no kind of load 'packts'"):
         check_inputs(article_job("", "{kind: packts}"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"generate.nodes": 0}, "generate.nodes: 0: input should be greater than or equal to 1"),
+        ({"generate.backends": 1001}, "generate.backends: 1001: input should be less than or equal to 1000"),
+        ({"generate.nodes": "1e999"}, "no whole number"),
+        ({"generate.nodes": True}, "no whole number"),
+        ({"generate.plain": 1}, "generate.plain: 1: input should be a valid boolean"),
+    ],
+)
+def test_settings_of_generate_keep_its_bounds(settings: dict[str, Any], words: str):
+    head = HEAD.replace("files: [topology.yaml]", "generate: {}")
+    job = job_of("", head)
+    with pytest.raises(YtwinError, match=words):
+        scene_of(job, settings)

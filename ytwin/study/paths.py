@@ -27,6 +27,7 @@ from fnmatch import fnmatchcase
 from itertools import pairwise
 from typing import Any, Final, TypeVar
 
+from pydantic import ValidationError
 from pydantic.alias_generators import to_camel, to_snake
 
 from ytwin.core.errors import InvalidInput, Location, Problem
@@ -96,18 +97,24 @@ def route_of(spec: StudySpec, settings: Settings) -> tuple[str, str, str]:
 
 
 def generated_by(spec: StudySpec, settings: Settings) -> dict[str, Any]:
-    """Arguments of `generate`."""
+    """Arguments of `generate`, within the bounds that the study's own `generate` has."""
     assert spec.topology.generate is not None
     fields = spec.topology.generate.model_dump()
     for name, value in below(settings, "generate").items():
-        fields[to_snake(name)] = value if isinstance(value, bool) else whole(value, f"generate.{name}")
-    return fields
+        flag = isinstance(fields[to_snake(name)], bool)
+        fields[to_snake(name)] = value if flag else whole(value, f"generate.{name}")
+    try:
+        return Generate.model_validate(fields, strict=True).model_dump()
+    except ValidationError as error:
+        bad = error.errors(include_url=False)[0]
+        message = f"{bad['input']!r}: {bad['msg'].lower()}"
+        raise wrong(f"generate.{to_camel(str(bad['loc'][0]))}", message, "correct the value") from None
 
 
 def whole(value: Scalar, path: str) -> int:
     """A count of things; InvalidInput for anything else."""
     found = amount(value)
-    if found is None or found.dimension not in ("", "count") or found.value != int(found.value) or found.value < 0:
+    if found is None or found.dimension not in ("", "count") or not found.value.is_integer() or found.value < 0:
         raise wrong(path, f"{value!r} is no whole number of at least 0", "write how many")
     return int(found.value)
 
