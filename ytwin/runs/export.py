@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import re
 from collections.abc import Mapping
 from io import BytesIO, StringIO
@@ -17,7 +18,8 @@ from ytwin.runs.store import Store
 from ytwin.study.charts import charts
 from ytwin.study.designs import told
 from ytwin.study.evaluate import Job
-from ytwin.study.goals import Answer, Number
+from ytwin.study.goals import Answer
+from ytwin.study.intervals import Number
 from ytwin.study.page import Made, page
 from ytwin.study.points import Result
 from ytwin.study.words import sentences
@@ -131,8 +133,8 @@ def answer_to_json(answer: Answer, made: Made) -> dict[str, Any]:
                 "metric": c.metric,
                 "a": _number(c.a),
                 "b": _number(c.b),
-                "difference": _number(c.difference),
-                "ratio": _number(c.ratio),
+                "difference": _number(c.difference, c.known),
+                "ratio": _number(c.ratio, c.known),
             }
             for c in answer.comparisons
         ],
@@ -153,8 +155,10 @@ def answer_to_json(answer: Answer, made: Made) -> dict[str, Any]:
     }
 
 
-def _number(number: Number) -> dict[str, float]:
-    return {"value": number.value, "low": number.low, "high": number.high}
+def _number(number: Number, known: bool = True) -> dict[str, float | None]:
+    """An end that is not known (of a limit outside what was searched) is null."""
+    ends = {"value": number.value if known else math.inf, "low": number.low, "high": number.high}
+    return {name: end if math.isfinite(end) else None for name, end in ends.items()}
 
 
 def _json(answer: Answer, made: Made) -> str:

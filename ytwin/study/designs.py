@@ -14,6 +14,7 @@ from scipy.stats import qmc
 from ytwin.resources.yamltree import Path
 from ytwin.sim.streams import Streams
 from ytwin.study.amounts import amount, ladder, written
+from ytwin.study.intervals import problems_of_comparison
 from ytwin.study.model import Distribution, Parameter, Scalar, StudySpec
 
 MAX_POINTS = 1_000_000
@@ -81,6 +82,7 @@ def problems_of_design(spec: StudySpec) -> Iterator[tuple[Path, str, str]]:
         and spec.replications.at_least > 1
     ):
         yield ("replications",), "formulas give the same every time", "use an engine, or uncertainty: drawn"
+    yield from problems_of_comparison(spec)
 
 
 def drawn_parameters(spec: StudySpec) -> tuple[Parameter, ...]:

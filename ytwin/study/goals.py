@@ -10,31 +10,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
-
 from ytwin.core.errors import InvalidInput, Location, Problem
 from ytwin.core.units import UNITS
 from ytwin.hardware.model import Quantity
-from ytwin.sim.statistics import mean_of
 from ytwin.study.amounts import named, short, unit_of, written
 from ytwin.study.designs import Variant, variants
+from ytwin.study.intervals import Comparison, Number, limit_of, limit_spread, limits_compared, ratio, summary
 from ytwin.study.model import Scalar, StudySpec
 from ytwin.study.points import Asking, Sample, Settings
 from ytwin.study.search import Ending, Found, search
 
 LIMIT: Final = "limit"
 """Name of the answer of a search, beside the metrics."""
-SPREAD: Final = (2.5, 97.5)
-"""Percentiles between which 95 % of draws lie."""
-
-
-@dataclass(frozen=True, slots=True)
-class Number:
-    """A value with its interval: of the mean over runs, of the draws of profile numbers, or the model's own."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -49,20 +36,6 @@ class Row:
     error: str = ""
     limits: tuple[float, ...] = ()
     """With drawn profile numbers: the limit of each draw."""
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """One metric, everything but the compared parameter equal."""
-
-    others: tuple[tuple[str, Scalar], ...]
-    metric: str
-    a: Number
-    b: Number
-    difference: Number
-    """b - a, by pairs."""
-    ratio: Number
-    """b / a, by pairs; 0 where a is 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,49 +132,33 @@ def _row(asking: Asking, variant: Variant) -> tuple[Row, Sample] | None:
     sample = found.sample
     if found.ending is Ending.FAILED:
         return Row(variant, {}, {}, len(sample.results), found, found.error), sample
-    low = _holds(found)
-    high = found.fails.value if found.fails is not None else low
-    number, limits = Number(low, low, high), tuple[float, ...]()
+    number, limits = limit_of(found, goal.limit), tuple[float, ...]()
     if asking.study.spec.draws:
         count = asking.study.spec.repeats.at_least
         draws = [search(asking, settings, goal.limit, draw) for draw in range(count)]
         whole = [one for one in draws if one is not None]
+        if failed := next((one.error for one in whole if one.ending is Ending.FAILED), ""):
+            return Row(variant, {}, {}, len(whole), found, f"with drawn profile numbers: {failed}"), sample
         if len(whole) < count:
             return None
-        limits = tuple(_holds(one) for one in whole)
-        spread = _spread(limits)
-        number = Number(low, min(low, spread.low), max(low, spread.high))
+        limits = tuple(limit_of(one, goal.limit).value for one in whole)
+        number = limit_spread(limits, number.value, goal.limit)
     texts = (found.then or sample).texts
     numbers = {LIMIT: number, **_numbers(asking, sample)}
     return Row(variant, numbers, texts, max(1, len(limits)), found, limits=limits), sample
 
 
-def _holds(found: Found) -> float:
-    """The limit; 0 where nothing holds."""
-    return found.holds.value if found.holds is not None else 0.0
-
-
 def _numbers(asking: Asking, sample: Sample) -> dict[str, Number]:
-    confidence = asking.study.spec.repeats.confidence
-    numbers = {}
-    for metric in sample.names:
-        values = sample.series(metric)
-        if len(values) == 1:
-            known = sample.results[0].metrics
-            numbers[metric] = Number(
-                values[0], known.get(f"{metric}.low", values[0]), known.get(f"{metric}.high", values[0])
-            )
-        elif asking.study.spec.draws:
-            numbers[metric] = _spread(values)
-        else:
-            found = mean_of(values, confidence)
-            numbers[metric] = Number(found.value, found.low, found.high)
-    return numbers
+    return {metric: _number(sample, metric, asking.study.spec) for metric in sample.names}
 
 
-def _spread(values: Sequence[float]) -> Number:
-    low, middle, high = np.percentile(values, (SPREAD[0], 50, SPREAD[1]))
-    return Number(float(middle), float(low), float(high))
+def _number(sample: Sample, metric: str, spec: StudySpec) -> Number:
+    """Of one replication the model's own interval, if it gives one."""
+    values = sample.series(metric)
+    if len(values) > 1:
+        return summary(values, spec)
+    known, name = sample.results[0].metrics, named(metric, sample.names)
+    return Number(values[0], known.get(f"{name}.low", values[0]), known.get(f"{name}.high", values[0]))
 
 
 def _columns(spec: StudySpec, rows: Sequence[Row]) -> tuple[str, ...]:
@@ -240,44 +197,25 @@ def _comparisons(
         (variant_a, a), (variant_b, b) = side[compare.a], side[compare.b]
         for metric in wanted:
             if metric == LIMIT:
-                found.append(_limits_compared(others, limits[variant_a], limits[variant_b]))
+                assert spec.goal.limit is not None
+                rows_ab = (limits[variant_a], limits[variant_b])
+                values = (rows_ab[0].numbers[LIMIT], rows_ab[1].numbers[LIMIT])
+                draws = (rows_ab[0].limits, rows_ab[1].limits)
+                found.append(limits_compared(others, LIMIT, values, draws, spec.goal.limit))
             elif metric in a.names and metric in b.names:
                 found.append(_compared(others, metric, a, b, spec))
     return found
-
-
-def _limits_compared(others: tuple[tuple[str, Scalar], ...], first: Row, second: Row) -> Comparison:
-    """By pairs of draws; without draws the interval is that of the two brackets."""
-    a, b = first.numbers[LIMIT], second.numbers[LIMIT]
-    if first.limits and second.limits:
-        pairs = list(zip(first.limits, second.limits, strict=True))
-        by, times = _spread([y - x for x, y in pairs]), _spread([_ratio(y, x) for x, y in pairs])
-        difference = Number(b.value - a.value, by.low, by.high)
-        return Comparison(others, LIMIT, a, b, difference, Number(_ratio(b.value, a.value), times.low, times.high))
-    difference = Number(b.value - a.value, b.low - a.high, b.high - a.low)
-    ratio = Number(_ratio(b.value, a.value), _ratio(b.low, a.high), _ratio(b.high, a.low))
-    return Comparison(others, LIMIT, a, b, difference, ratio)
-
-
-def _ratio(b: float, a: float) -> float:
-    return b / a if a else 0.0
 
 
 def _compared(others: tuple[tuple[str, Scalar], ...], metric: str, a: Sample, b: Sample, spec: StudySpec) -> Comparison:
     count = min(len(a.results), len(b.results))  # replications until an interval is tight may stop at different counts
     first, second = a.series(metric)[:count], b.series(metric)[:count]
     differences = [y - x for x, y in zip(first, second, strict=True)]
-    ratios = [_ratio(y, x) for x, y in zip(first, second, strict=True)]
-    return Comparison(others, metric, *(_summary(v, spec) for v in (first, second, differences, ratios)))
-
-
-def _summary(values: Sequence[float], spec: StudySpec) -> Number:
-    if len(values) == 1:
-        return Number(values[0], values[0], values[0])
-    if spec.draws:
-        return _spread(values)
-    found = mean_of(values, spec.repeats.confidence)
-    return Number(found.value, found.low, found.high)
+    ratios = [ratio(y, x) for x, y in zip(first, second, strict=True)]
+    alone = count == 1
+    side_a, side_b = (_number(s, metric, spec) if alone else summary(v, spec) for s, v in ((a, first), (b, second)))
+    by, times = summary(differences, spec), summary(ratios, spec)
+    return Comparison(others, metric, side_a, side_b, by, times, interval=not alone)
 
 
 def _swings(asking: Asking, row: Row, uncertain: Sequence[Uncertain]) -> tuple[str, list[Swing]]:
@@ -293,7 +231,7 @@ def _swings(asking: Asking, row: Row, uncertain: Sequence[Uncertain]) -> tuple[s
         if metric == LIMIT:
             assert goal.limit is not None
             found = search(asking, changed, goal.limit)
-            return None if found is None or found.error else _holds(found)
+            return None if found is None or found.error else limit_of(found, goal.limit).value
         sample = asking.sample(changed, draws=False)
         return None if sample is None or sample.error else sample.means()[metric]
 

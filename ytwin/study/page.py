@@ -15,9 +15,9 @@ from ytwin.study.charts import Chart, charts
 from ytwin.study.designs import told
 from ytwin.study.drawing import topology_picture
 from ytwin.study.evaluate import Job, Memory, Scene, scene_of
-from ytwin.study.goals import LIMIT, Answer, Number, Row
-from ytwin.study.search import Ending
-from ytwin.study.words import amount_text, number_text, sentences, title_of
+from ytwin.study.goals import Answer, Row
+from ytwin.study.intervals import Comparison, Number, Order
+from ytwin.study.words import amount_text, change_text, number_text, sentences, title_of
 
 MOST_ROWS: Final = 200
 """Of a table in the page; the CSV has all."""
@@ -139,11 +139,6 @@ def answer_table(answer: Answer, rows: int = MOST_ROWS) -> Table:
 def _cell(row: Row, metric: str, answer: Answer) -> str:
     if row.error or metric not in row.numbers:
         return ""
-    if metric == LIMIT and row.limit is not None:
-        if row.limit.ending is Ending.NEVER:
-            return "never"
-        more = "at least " if row.limit.ending is Ending.BEYOND else ""
-        return f"{more}{number_text(row.numbers[LIMIT], LIMIT, answer)}"
     return number_text(row.numbers[metric], metric, answer)
 
 
@@ -224,15 +219,13 @@ def _comparison_section(answer: Answer) -> list[Section]:
     header = [*labels, "metric", f"a: {told(compare.a)}", f"b: {told(compare.b)}", "b against a", "sure?"]
     lines = []
     for c in answer.comparisons[:MOST_ROWS]:
-        change = "" if not c.a.value else f"{100 * (c.ratio.value - 1):+.1f} %"
-        if change and c.ratio.low != c.ratio.high:
-            change += f" ({100 * (c.ratio.low - 1):+.1f} to {100 * (c.ratio.high - 1):+.1f})"
-        certain = c.difference.low > 0 or c.difference.high < 0
-        same = c.difference.low == c.difference.high == 0
-        word = "equal" if same else "yes" if certain else "open"
         numbers_of_both = [number_text(n, c.metric, answer) for n in (c.a, c.b)]
-        lines.append([*(told(v) for _, v in c.others), title_of(c.metric, answer), *numbers_of_both, change, word])
+        lines.append(
+            [*(told(v) for _, v in c.others), title_of(c.metric, answer), *numbers_of_both, change_text(c), _sure(c)]
+        )
     intro = "By pairs: both sides have the same chance, so what they share cancels. Open: the interval of the difference holds 0."
+    if not all(c.interval for c in answer.comparisons):
+        intro += " Nominal: there is no interval of the difference, so nothing tells whether it is sure."
     numeric = frozenset(range(len(labels) + 1, len(labels) + 4))
     return [
         Section(
@@ -242,6 +235,13 @@ def _comparison_section(answer: Answer) -> list[Section]:
             "comparison",
         )
     ]
+
+
+def _sure(comparison: Comparison) -> str:
+    """Whether which side is higher is sure, for the table."""
+    if comparison.order in (Order.EQUAL, Order.OPEN):
+        return comparison.order.value
+    return "yes" if comparison.sure else "nominal"
 
 
 def _sensitivity_section(answer: Answer) -> list[Section]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import groupby, pairwise
 
 from ytwin.study.amounts import amount, short, shown, written
 from ytwin.study.designs import Variant, told
-from ytwin.study.goals import LIMIT, Answer, Comparison, Number, Row, Swing, first_limits
+from ytwin.study.goals import LIMIT, Answer, Row, Swing, first_limits
+from ytwin.study.intervals import Comparison, Number, Order, beyond, under
+from ytwin.study.model import Compare
 from ytwin.study.search import Ending
 
 MOST_NAMED = 6
@@ -34,11 +38,16 @@ def number_text(number: Number, metric: str, answer: Answer) -> str:
 
 
 def limit_text(value: float, answer: Answer) -> str:
-    """A value of the searched parameter with four digits and its unit."""
+    """A value of the searched parameter with four digits and its unit; of one outside what was searched, on which side."""
     limit = answer.spec.goal.limit
-    found = amount(limit.start) if limit is not None else None
-    dimension = found.dimension if found is not None else ""
-    return amount_text(value, dimension)
+    if limit is None:
+        return amount_text(value, "")
+    if beyond(value, limit):
+        return f"at least {limit.end}"
+    if under(value, limit):
+        return f"below {limit.start}"
+    found = amount(limit.start)
+    return amount_text(value, found.dimension if found is not None else "")
 
 
 def amount_text(value: float, dimension: str) -> str:
@@ -179,14 +188,25 @@ def limit_sentence(row: Row, answer: Answer) -> str:
     match found.ending:
         case Ending.NEVER:
             broken = ", ".join(map(str, found.broken))
-            return f"{who}not even {name} {limit.start} holds {broken}."
+            return f"{who}not even {name} {limit.start} holds {broken}{_of_draws(row, answer)}."
         case Ending.BEYOND:
-            return f"{who}{conditions} holds up to {name} {limit.end} and maybe beyond, where the search ended."
+            here = f"{conditions} holds up to {name} {limit.end} and maybe beyond, where the search ended"
+            return f"{who}{here}{_of_draws(row, answer)}."
         case _:
             at = number_text(row.numbers[LIMIT], LIMIT, answer)
             broken = ", ".join(map(str, found.broken))
             cause = row.texts.get("limit", "")
             return f"{who}{name} can go up to {at}; above, {broken} no longer holds{f' ({cause})' if cause else ''}."
+
+
+def _of_draws(row: Row, answer: Answer) -> str:
+    """Where the limits of the draws lie, if not where the search ended."""
+    number = row.numbers[LIMIT]
+    if not row.limits or number.low == number.high:
+        return ""
+    return (
+        f"; 95 % of the draws lie between {' and '.join(limit_text(end, answer) for end in (number.low, number.high))}"
+    )
 
 
 def _compared(answer: Answer) -> Iterator[str]:
@@ -197,45 +217,69 @@ def _compared(answer: Answer) -> Iterator[str]:
     of_metric = [c for c in answer.comparisons if c.metric == metric]
     ranked = sorted(of_metric, key=lambda c: -c.ratio.value)
     if len(ranked) > 2:
-        higher, lower = (sum(test(c) for c in ranked) for test in (_higher, _lower))
-        b, a = told(compare.b), told(compare.a)
-        rest = len(ranked) - higher - lower
-        title = title_of(metric, answer)
-        yield (
-            f"Of {len(ranked)} comparisons, {title} with {compare.parameter} {b} is surely higher than with {a} in {higher}, "
-            f"surely lower in {lower}, and equal or open in {rest}."
-        )
+        yield _counted(ranked, title_of(metric, answer), compare)
     ends = ranked if len(ranked) <= 2 else [ranked[0], ranked[-1]]
     for comparison in sorted(ends, key=lambda c: -abs(c.ratio.value - 1)):
         yield comparison_sentence(comparison, answer)
 
 
-def _higher(comparison: Comparison) -> bool:
-    return comparison.difference.low > 0
-
-
-def _lower(comparison: Comparison) -> bool:
-    return comparison.difference.high < 0
+def _counted(comparisons: Sequence[Comparison], title: str, compare: Compare) -> str:
+    """How many go which way, and whether that is sure."""
+    orders = Counter(c.order for c in comparisons)
+    surely = "surely " if all(c.interval for c in comparisons) else ""
+    why = "" if surely else " by the nominal numbers"
+    rest = orders[Order.EQUAL] + orders[Order.OPEN]
+    b, a = told(compare.b), told(compare.a)
+    text = f"Of {len(comparisons)} comparisons, {title} with {compare.parameter} {b} is {surely}higher{why} than with {a} in "
+    text += f"{orders[Order.HIGHER]}, {surely}lower in {orders[Order.LOWER]}, and equal or open in {rest}"
+    return f"{text}." if surely else f"{text}; without an interval of the difference none of this is sure."
 
 
 def comparison_sentence(comparison: Comparison, answer: Answer) -> str:
     """One metric of b against a."""
     compare = answer.spec.goal.compare
     assert compare is not None
-    metric, difference = comparison.metric, comparison.difference
+    metric = comparison.metric
     where = ", ".join(f"{name} {told(value)}" for name, value in comparison.others)
-    sure = difference.low > 0 or difference.high < 0
     a, b = (f"{compare.parameter} {told(value)}" for value in (compare.a, compare.b))
     text = f"{title_of(metric, answer)} with {b}: {number_text(comparison.b, metric, answer)}, "
     text += f"with {a}: {number_text(comparison.a, metric, answer)}"
-    if comparison.a.value:
-        percent = 100 * (comparison.ratio.value - 1)
-        text += f"; {percent:+.1f} %"
-        if comparison.ratio.low != comparison.ratio.high:
-            text += f" ({100 * (comparison.ratio.low - 1):+.1f} to {100 * (comparison.ratio.high - 1):+.1f} %)"
-    if not sure and difference.low != difference.high:
-        text += "; the interval holds 0, so which is better is open"
+    text += "".join(f"; {part}" for part in (change_text(comparison), _how_sure(comparison)) if part)
     return f"{f'At {where}: ' if where else ''}{_cap(text) if not where else text}."
+
+
+def change_text(comparison: Comparison) -> str:
+    """By how much b is above a, with its interval; of limits outside what was searched, what is known of it. "" if a is 0."""
+    ratio = comparison.ratio
+    low, high = (f"{100 * (end - 1):+.1f}" for end in (ratio.low, ratio.high))
+    if not comparison.known:
+        if math.isinf(ratio.high):
+            return f"at least {low} %" if ratio.low > 0 else ""
+        return f"at most {high} %"
+    if not comparison.a.value:
+        return ""
+    text = f"{100 * (ratio.value - 1):+.1f} %"
+    if ratio.low == ratio.high:
+        return text
+    return f"{text} (at least {low} %)" if math.isinf(ratio.high) else f"{text} ({low} to {high} %)"
+
+
+def _how_sure(comparison: Comparison) -> str:
+    difference = comparison.difference
+    if comparison.order in (Order.HIGHER, Order.LOWER):
+        if comparison.interval:
+            return ""
+        a, b = comparison.a, comparison.b
+        wide = comparison.metric != LIMIT and (a.low < a.high or b.low < b.high)
+        overlap = wide and a.low <= b.high and b.low <= a.high
+        return f"by the nominal numbers{', and their intervals overlap' if overlap else ''}"
+    if comparison.order is Order.EQUAL:
+        return ""
+    if not comparison.known and (math.isinf(difference.high) or math.isinf(difference.low)):
+        return "the searches ended before it showed which is higher"
+    if comparison.interval:
+        return "the interval holds 0, so which is better is open"
+    return "closer than the search's tolerance, so which is higher is open"
 
 
 def _moved(answer: Answer) -> Iterator[str]:
@@ -250,14 +294,22 @@ def _moved(answer: Answer) -> Iterator[str]:
         first = max(swings, key=lambda s: s.width)
         who = f"With {variant.text}: " if variant.values else ""
         if first.width == 0:
-            yield f"{who}no uncertain number moves {title_of(answer.swing_metric, answer)}."
+            yield f"{who}no uncertain number moves {title_of(answer.swing_metric, answer)}{_outside(first, answer)}."
             continue
         still = sum(s.width == 0 for s in swings)
         yield (
             f"{who}{title_of(answer.swing_metric, answer)} moves most with {first.uncertain.number} of {first.uncertain.profile} "
             f"({first.uncertain.quantity.kind}, {_ends(first)}): {_moves(first, answer)}; "
-            f"{still} of {len(swings)} uncertain numbers do not move it."
+            f"{still} of {len(swings)} uncertain numbers do not move it{_outside(first, answer)}."
         )
+
+
+def _outside(swing: Swing, answer: Answer) -> str:
+    """Of a limit outside what was searched it is not known what moves it."""
+    limit = answer.spec.goal.limit
+    if answer.swing_metric != LIMIT or limit is None or not (beyond(swing.base, limit) or under(swing.base, limit)):
+        return ""
+    return f" into what was searched ({limit.start} to {limit.end}): it is {limit_text(swing.base, answer)}"
 
 
 def _ends(swing: Swing) -> str:
