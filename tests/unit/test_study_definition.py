@@ -135,6 +135,11 @@ def test_what_is_no_study_is_refused():
     )
 
 
+@pytest.mark.parametrize("name", ["../evil/x", "A", "a_b", "-a", "a.", "x" * 64, "a/b", "ü"])
+def test_a_study_is_named_like_a_folder(name: str):
+    assert "is no name of a study" in wrong("", HEAD.replace("{name: test}", f"{{name: {name!r}}}"))[0]
+
+
 def test_a_limit_and_a_parameter_cannot_be_the_same():
     body = """
   parameters: [{path: load.rate, values: [1 Mpps]}]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from pydantic import ValidationError
@@ -17,6 +18,9 @@ from ytwin.study.paths import problem_of_path
 
 KIND = "Study"
 API_VERSIONS = ("iaas.yusur.io/v1",)
+LONGEST_NAME = 63
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
+"""A label of RFC 1123: a run's folder bears the name, too."""
 _TOP = ("apiVersion", "kind", "metadata", "spec")
 
 
@@ -68,6 +72,9 @@ class _Reader:
         name = metadata.get("name") if isinstance(metadata, YamlMap) else None
         if not isinstance(name, str) or not name:
             self.problem(("metadata", "name"), "missing-field", "the study has no name", "write metadata: {name: ...}")
+        elif not _NAME.fullmatch(name) or len(name) > LONGEST_NAME:
+            hint = f"write lower-case letters, digits and inner hyphens, {LONGEST_NAME} at most, as Kubernetes does"
+            self.problem(("metadata", "name"), "name", f"{shorten(name)!r} is no name of a study", hint)
         spec = self._spec(tree.get("spec"))
         if spec is None or not isinstance(name, str):
             return None
