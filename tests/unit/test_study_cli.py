@@ -154,6 +154,52 @@ def test_what_a_user_can_do_wrong(study: Path, tmp_path: Path, capsys: pytest.Ca
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("[]", "it is no JSON object"),
+        ("7", "it is no JSON object"),
+        ("{", "is no folder of a study's run"),
+        ("{}", "lacks 'command'"),
+        ('{"study": 3}', "lacks 'command'"),
+        ('{"topology": [1]}', "lacks 'command'"),
+    ],
+)
+def test_a_damaged_description_is_said(content: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "run.json").write_text(content)
+    code, _, error = ask(capsys, "report", str(tmp_path))
+    assert code == 2
+    assert words in error
+
+
+@pytest.mark.parametrize("part", ["command", "seed", "study", "topology", "profiles"])
+@pytest.mark.parametrize("value", [None, [1], {"a": 1}])
+def test_a_damaged_part_of_a_description_is_said(
+    part: str, value: object, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    about = {"command": "", "version": "", "seed": 1, "file": "f", "study": "", "topology": {}, "profiles": {}}
+    (tmp_path / "run.json").write_text(json.dumps(about | {part: value}))
+    code, _, error = ask(capsys, "report", str(tmp_path))
+    assert code == 2
+    assert "description is damaged" in error
+
+
+def test_going_on_with_another_study_is_refused_and_with_a_changed_one_said(
+    study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    out = str(tmp_path / "out")
+    text = study.read_text().replace(", sensitivity: {of: packet_rate}", "")
+    study.write_text(text)
+    assert "not used" not in ask(capsys, "run", str(study), "--out", out, "--jobs", "1")[1]
+    study.write_text(text.replace("name: trial", "name: other"))
+    code, _, error = ask(capsys, "run", str(study), "--out", out, "--jobs", "1", "--resume")
+    assert code == 2
+    assert "holds a run of the study trial, not of other" in error
+    study.write_text(text.replace("512 B, 1500 B", "1500 B"))
+    said = ask(capsys, "run", str(study), "--out", out, "--jobs", "1", "--resume")[1]
+    assert "4 points: 0 computed, 4 recorded before; 2 recorded before are not of the study as it is now" in said
+
+
 def test_shipped_studies_are_listed(capsys: pytest.CaptureFixture[str]):
     code, said, _ = ask(capsys, "list", "--json")
     assert code == 0

@@ -60,6 +60,7 @@ def run_study(
     with store.locked():
         if store.used() and not resume:
             raise YtwinError(f"{store.folder} holds a run already; --resume goes on with it, or give another --out")
+        _check_same_study(store, job)
         command = shlex.join(["ytwin", "study", "run", what, *(["--seed", str(seed)] if seed is not None else [])])
         store.describe(_description(job, text, command))
         workers = DaskWorkers(cluster) if cluster else LocalWorkers(jobs or cores())
@@ -106,6 +107,14 @@ def report_study(
         return _finish(store, job, outcome, str(about["study"]), str(about["command"]), json)
 
 
+def _check_same_study(store: Store, job: Job) -> None:
+    """A folder's run.json is written anew, so going on there with another study would lose the first one's report."""
+    if store.described() and (name := store.description().get("name", job.study.name)) != job.study.name:
+        raise YtwinError(
+            f"{store.folder} holds a run of the study {name}, not of {job.study.name}; give another --out, or the study {name}"
+        )
+
+
 def _finish(store: Store, job: Job, outcome: Outcome, text: str, command: str, json: bool) -> int:
     from ytwin.runs.export import REPORT, answer_to_json, export  # noqa: PLC0415
     from ytwin.study.page import Made, answer_table  # noqa: PLC0415
@@ -148,6 +157,8 @@ def _not_as_expected(job: Job, outcome: Outcome) -> tuple[str, ...] | None:
 def _counted(outcome: Outcome, made: Made) -> str:
     failed = sum(1 for row in outcome.answer.rows if row.error)
     parts = [f"{made.points} points: {outcome.computed} computed, {outcome.reused} recorded before"]
+    if outcome.unused:
+        parts.append(f"{outcome.unused} recorded before are not of the study as it is now, and are not used")
     if made.missing:
         parts.append(f"{made.missing} missing: go on with --resume")
     if failed:
@@ -219,6 +230,7 @@ def _job_of(study: Any, topology: Mapping[str, str], profiles: Mapping[str, str]
 
 def _description(job: Job, text: str, command: str) -> dict[str, Any]:
     return {
+        "name": job.study.name,
         "command": command,
         "version": job.version,
         "seed": job.study.spec.seed,
@@ -233,9 +245,19 @@ def _described(about: Mapping[str, Any]) -> Job:
     """The job of a run's folder, whatever became of the files."""
     from ytwin.study.definition import decode_study  # noqa: PLC0415
 
+    kinds = {"command": str, "version": str, "seed": int, "file": str, "study": str}
     try:
+        damaged = [name for name, kind in kinds.items() if not isinstance(about[name], kind)]
+        damaged += [name for name in ("topology", "profiles") if not _are_texts(about[name])]
+        if damaged:
+            raise YtwinError(f"the run's description is damaged: {', '.join(damaged)}; run the study again")
         study = decode_study(about["file"], about["study"])
         study = study.model_copy(update={"spec": study.spec.model_copy(update={"seed": about["seed"]})})
         return _job_of(study, about["topology"], about["profiles"], about["version"])
     except KeyError as error:
         raise YtwinError(f"the run's description lacks {error}; it is of another version of ytwin") from error
+
+
+def _are_texts(files: object) -> bool:
+    """Whether it is file name -> text."""
+    return isinstance(files, dict) and all(isinstance(text, str) for text in files.values())

@@ -28,6 +28,8 @@ class Outcome:
     """Recorded before it."""
     missing: int = 0
     """Points that a whole answer needs as well, as far as they are known."""
+    unused: int = 0
+    """Recorded points that the answer does not ask for: of the study, its inputs or ytwin as they were before."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -47,7 +49,8 @@ def run(
     retry: bool = False,
 ) -> Outcome:
     """Compute what is missing, record each result as it comes. The store must be `locked`. `retry`: also what failed before."""
-    results = {name: r for name, r in store.results().items() if r.status is Status.OK or not retry}
+    before = store.results()
+    results = {name: r for name, r in before.items() if r.status is Status.OK or not retry}
     reused, computed = set(results), 0
     try:
         while True:
@@ -68,7 +71,7 @@ def run(
         raise Interrupted(len(results)) from None
     store.compact()
     asked = {name: results[name] for name in asking.asked}
-    return Outcome(found, asked, computed, len(reused & set(asked)))
+    return Outcome(found, asked, computed, len(reused & set(asked)), unused=len(set(before) - set(asked)))
 
 
 def recorded(job: Job, store: Store, uncertain_of: UncertainOf) -> Outcome:
@@ -77,4 +80,4 @@ def recorded(job: Job, store: Store, uncertain_of: UncertainOf) -> Outcome:
     asking = Asking(job.study, job.base, results)
     found = answer(asking, uncertain_of)
     asked = {name: results[name] for name in asking.asked if name in results}
-    return Outcome(found, asked, 0, len(asked), len(asking.missing))
+    return Outcome(found, asked, 0, len(asked), len(asking.missing), len(results) - len(asked))

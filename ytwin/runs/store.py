@@ -117,15 +117,21 @@ class Store:
         """Keep what the run was made from: study, inputs, command, seed."""
         self.write(RUN_FILE, json.dumps(about, indent=2, ensure_ascii=False) + "\n")
 
+    def described(self) -> bool:
+        """Whether there is a description."""
+        return (self.folder / RUN_FILE).exists()
+
     def description(self) -> dict[str, Any]:
         """What `describe` kept."""
         file = self.folder / RUN_FILE
         try:
-            about: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            about = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
             raise YtwinError(
                 f"{self.folder} is no folder of a study's run: {error}; `ytwin study run` makes one"
             ) from error
+        if not isinstance(about, dict):
+            raise YtwinError(f"{file} describes no run of a study: it is no JSON object; `ytwin study run` writes it")
         return about
 
     def write(self, name: str, content: str | bytes) -> Path:
