@@ -58,6 +58,17 @@ def of(found: tuple[room.Judged, ...], service: str, protocol: str = "tcp") -> l
     return [j.verdict for j in found if j.service == f"default/{service}" and j.verdict.protocol == protocol]
 
 
+@pytest.mark.parametrize(("service", "protocol"), [("scenario4", "tcp"), ("scenario3", "udp")])
+def test_a_flow_of_several_load_balancers_names_the_one_called_first(service: str, protocol: str) -> None:
+    """A router's defrag stage matches an EIP only, not protocol and port, so each of the EIP's load balancers makes the flow."""
+    verdicts = of(judged("connectx-6-dx"), service, protocol)
+    reasons = [r for v in verdicts for r in v.reasons if r.stage == "lr_in_defrag"]
+    other = {"scenario4": "sctp", "scenario3": "tcp"}[service]
+    assert reasons
+    for reason in reasons:
+        assert reason.rows == tuple(f"Load_Balancer/default/{service}/{p}/eip" for p in (protocol, other))
+
+
 @pytest.mark.parametrize("card", CARDS)
 def test_every_reason_of_a_flow_names_rows_that_exist(card: str) -> None:
     rows = {str(key) for key in twin().northbound.rows}
@@ -69,7 +80,7 @@ def test_every_reason_of_a_flow_names_rows_that_exist(card: str) -> None:
         assert reason.rows
         assert set(reason.rows) <= rows
         assert flow in flows
-        assert reason.source in ("", reason.rows[0])
+        assert reason.source in ("", *reason.rows)
         assert reason.stage == flow.stage
         assert reason.datapath in {d.name for d in flow.datapaths}
     # What no flow causes is the datapath's own doing, or that of the port.

@@ -189,6 +189,24 @@ def test_conntrack_on_a_switch_is_there_for_its_load_balancers_the_one_called_fi
     assert rows().behind(PLAIN, "subnet1", "10.96.0.2:80")[0] == "Load_Balancer/default/b/tcp"
 
 
+def test_a_flow_of_an_address_is_there_for_all_its_load_balancers_the_one_called_first() -> None:
+    router = DatapathId("router", "vpc1")
+    new = "ct.new && !ct.rel && ip4 && ip4.dst == 10.96.0.1 && {0} && {0}.dst == {1}"
+    one, other = "Load_Balancer/default/a/sctp", "Load_Balancer/default/a/tcp"
+    taking = replace(LB_FLOW, stage="lr_in_defrag", match="ip && ip4.dst == 10.96.0.1", source=one, datapaths=(router,))
+    flows = (
+        taking,
+        replace(taking, stage="lr_in_dnat", match=new.format("sctp", 80)),
+        replace(taking, stage="lr_in_dnat", match=new.format("tcp", 80), source=other),
+        replace(
+            taking, stage="lr_in_dnat", match=new.format("tcp", 81).replace("0.1", "0.2"), source="Load_Balancer/x"
+        ),
+    )
+    assert rows(*flows).behind(taking, "vpc1", "10.96.0.1:80", "tcp") == (other, one)
+    assert rows(*flows).behind(taking, "vpc1", "10.96.0.1:80", "sctp") == (one, other)
+    assert rows(*flows).behind(taking, "vpc2", "10.96.0.1:80", "tcp") == (one,)
+
+
 def test_sources_of_other_flows_of_the_datapath_count_too() -> None:
     acl = replace(LB_FLOW, stage="ls_in_acl", source="ACL/subnet1|1|ip")
     assert "ACL/subnet1|1|ip" in rows(acl).behind(PLAIN, "subnet1")

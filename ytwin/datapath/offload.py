@@ -146,7 +146,7 @@ def _reason(rule: OffloadRule, program: Program, visit: Visit, witness: _Witness
     behind: tuple[str, ...] = ()
     if flow is not None:
         named = (flow.source,) if flow.source else ()
-        behind = named if rows is None else rows.behind(flow, where, program.destination)
+        behind = named if rows is None else rows.behind(flow, where, program.destination, program.protocol)
     return Reason(
         code=rule.code,
         rule=rule,

@@ -7,6 +7,7 @@ removal would take the flow's stage out of use.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 
 from ytwin.logical.southbound import DatapathId, LogicalFlow, Southbound
@@ -19,6 +20,10 @@ _TRANSLATING = ("defrag", "dnat", "out_snat", "post_snat", "_lb_aff", "ecmp_stat
 router's own `lb_force_snat_ip`, as are flows that match on force_snat."""
 _CAUSES = ("Load_Balancer/", "ACL/", "NAT/")
 _FORCED = "force_snat"
+_CALLED = re.compile(r"ip[46]\.dst == (\S+) && (tcp|udp|sctp) && \2\.dst == (\d+)")
+"""In a router's flow for new connections to a VIP."""
+_TAKEN = re.compile(r"ip[46]\.dst == (\S+)$")
+"""The address that makes a router send packets through conntrack; of every protocol and port."""
 
 
 class Rows:
@@ -26,27 +31,42 @@ class Rows:
 
     def __init__(self, southbound: Southbound) -> None:
         self._on: dict[DatapathId, dict[str, tuple[str, ...]]] = defaultdict(dict)
-        """Datapath -> cause -> addresses it is for (VIPs as "ADDRESS:PORT")."""
+        """Datapath -> cause -> what it is for (VIPs as "PROTOCOL ADDRESS:PORT")."""
+        self._sharing: dict[tuple[DatapathId, str], dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+        """(router, address) -> load balancer -> its VIPs there, in the same form."""
         for balancer in southbound.load_balancers:
             for datapath in balancer.datapaths:
-                self._on[datapath][f"Load_Balancer/{balancer.name}"] = tuple(balancer.vips)
+                self._on[datapath][f"Load_Balancer/{balancer.name}"] = tuple(
+                    f"{balancer.protocol} {vip}" for vip in balancer.vips
+                )
         for flow in southbound.flows:
             if flow.source.startswith(_CAUSES):
                 for datapath in flow.datapaths:
                     self._on[datapath].setdefault(flow.source, ())
+            if flow.stage == "lr_in_dnat" and (called := _CALLED.search(flow.match)):
+                address, protocol, port = called.groups()
+                vip = f"{protocol} [{address}]:{port}" if ":" in address else f"{protocol} {address}:{port}"
+                for datapath in flow.datapaths:
+                    self._sharing[datapath, address][flow.source].add(vip)
 
-    def behind(self, flow: LogicalFlow, datapath: str, destination: str = "") -> tuple[str, ...]:
+    def behind(self, flow: LogicalFlow, datapath: str, destination: str = "", protocol: str = "tcp") -> tuple[str, ...]:
         """Rows that make `flow` exist on the logical switch or router `datapath`; never empty.
 
-        Its own row; else the load balancers, ACLs and NAT rows of a datapath for a stage that is there for them, the one that
-        has `destination` ("ADDRESS:PORT") for a VIP first; else the datapath's own row, which makes all its flows.
+        Its own row, and where others ask for the same flow (a router sends all packets to an address through conntrack, whichever
+        of its load balancers has it) those too; else the load balancers, ACLs and NAT rows of a datapath for a stage that is
+        there for them; else the datapath's own row, which makes all its flows. First the one that has `destination`
+        ("ADDRESS:PORT") of this protocol for a VIP.
         """
+        called = f"{protocol} {destination}"
         if flow.source:
-            return (flow.source,)
+            taken = _TAKEN.search(flow.match) if flow.stage == "lr_in_defrag" else None
+            there = self._sharing.get((DatapathId("router", datapath), taken[1]), {}) if taken else {}
+            own_first = (flow.source, *sorted(there.keys() - {flow.source}))
+            return tuple(sorted(own_first, key=lambda row: called not in there.get(row, ())))
         kind = "router" if flow.stage.startswith("lr_") else "switch"
         parts = _TRANSLATING if kind == "router" else _BALANCING
         own = f"{_TABLE_OF[kind]}/{datapath}"
         if _FORCED in flow.match or not any(part in flow.stage for part in parts):
             return (own,)
         causes = self._on.get(DatapathId(kind, datapath), {})
-        return tuple(sorted(causes, key=lambda row: (destination not in causes[row], row))) or (own,)
+        return tuple(sorted(causes, key=lambda row: (called not in causes[row], row))) or (own,)
