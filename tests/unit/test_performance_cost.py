@@ -288,7 +288,7 @@ def test_connections_beyond_the_table_take_software() -> None:
     slow = 100 + 2 * 200 + 300 + 50
     assert found[Metric.PACKET_RATE].value == pytest.approx(8e3 / (0.75 * slow))
     assert found.limit == "slow path of node1"
-    assert "75.0% of the connections stay in software" in found.notes[0]
+    assert "75.0% of its connections stay in software" in found.notes[0]
 
 
 def test_bulk_tcp() -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Final
 
 from frozendict import frozendict
 
@@ -15,6 +17,8 @@ from ytwin.hardware.model import HardwareProfile
 from ytwin.performance.bare import OUTSIDE, proxied, tunnelled
 from ytwin.performance.cost import blend, path_cost
 from ytwin.performance.types import PathCost
+
+UDP: Final = "udp"
 
 PathKey = tuple[str, str, str, str, Direction]
 
@@ -45,6 +49,10 @@ class Case:
     def has(self, phase: Phase, direction: Direction) -> bool:
         """Whether there are programs for it."""
         return (phase, direction) in self.programs
+
+    def part(self, phase: Phase, direction: Direction) -> float:
+        """Share of the paths that have a program for it: UDP has no close."""
+        return len(self.programs.get((phase, direction), ())) / len(self.of(Phase.ESTABLISHED, Direction.FORWARD))
 
     def of(self, phase: Phase, direction: Direction) -> tuple[Program, ...]:
         """The programs, one per path; InvalidInput if there are none."""
@@ -87,12 +95,33 @@ class Case:
 
     def offloading(self) -> frozenset[str]:
         """Chassis whose cards take established packets of some path."""
-        return frozenset(
-            chassis
-            for outcomes in self.outcomes.values()
-            for chassis, outcome in outcomes.items()
-            if outcome is not Outcome.SOFTWARE
-        )
+        return frozenset(self.connections_on_cards)
+
+    @cached_property
+    def connections_on_cards(self) -> dict[str, float]:
+        """Chassis -> share of all connections that its card takes over in at least one direction: those of the paths that
+        visit it. Others never ask for a place in its tables."""
+        programs = self.of(Phase.ESTABLISHED, Direction.FORWARD)
+        paths = Counter(path_key(p)[:4] for p in programs)
+        found = Counter[str]()
+        for path, count in paths.items():
+            both = [self.outcomes.get((*path, direction), {}) for direction in Direction]
+            taken = {c for outcomes in both for c, outcome in outcomes.items() if outcome is not Outcome.SOFTWARE}
+            found.update(dict.fromkeys(taken, count))
+        return {chassis: count / len(programs) for chassis, count in sorted(found.items())}
+
+    @cached_property
+    def by_handshake(self) -> tuple[tuple[float, bool, Case], ...]:
+        """(share, whether connections begin with a handshake, its paths): UDP's first datagram is a request already."""
+        programs = self.of(Phase.ESTABLISHED, Direction.FORWARD)
+        found = []
+        for handshake in sorted({p.protocol != UDP for p in programs}, reverse=True):
+            own = {
+                key: tuple(p for p in some if (p.protocol != UDP) is handshake) for key, some in self.programs.items()
+            }
+            case = replace(self, programs=frozendict({key: some for key, some in own.items() if some}))
+            found.append((len(case.of(Phase.ESTABLISHED, Direction.FORWARD)) / len(programs), handshake, case))
+        return tuple(found)
 
     def cost(
         self,

@@ -4,12 +4,14 @@ the rate of new connections."""
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from frozendict import frozendict
 
+from ytwin.core.units import bad
 from ytwin.datapath.program import Direction, Op, Phase
 from ytwin.performance.choice import Case
 from ytwin.performance.cost import SMALLEST_FRAME_BYTES, blend, own_flow
@@ -93,13 +95,20 @@ class Loaded:
     jobs_per_connection: float
     """Endless where connections stay."""
 
+    def __post_init__(self) -> None:
+        if isinstance(self.load, BulkTcp):
+            others = {p.protocol for p in self.case.of(Phase.ESTABLISHED, Direction.FORWARD)} - {"tcp"}
+            for protocol in sorted(others):
+                hint = "choose a TCP port, or a load of kind packets or open"
+                raise bad("load", "protocol", f"bulk is TCP's streams, but the path is {protocol.upper()}", hint)
+
     def states(self, jobs_per_s: float) -> dict[str, TableState]:
         new = 0.0 if math.isinf(self.jobs_per_connection) else jobs_per_s / self.jobs_per_connection
         found = {}
-        for chassis in self.case.offloading():
+        for chassis, part in self.case.connections_on_cards.items():
             chip = self.case.cards[chassis].eswitch
             assert chip is not None
-            found[chassis] = table_state(chip, self.connections, new)
+            found[chassis] = table_state(chip, self.connections * part, new * part)
         return found
 
     def _packets(self, direction: Direction, states: Mapping[str, TableState]) -> list[Part]:
@@ -147,23 +156,54 @@ class Loaded:
         return Job(tuple(parts), mean, mean, None, 1.0)
 
     def there_and_back(self, jobs_per_s: float) -> Job:
-        """A request and its answer. A new connection's handshake comes before (TCP), and its end costs work that nobody
-        waits for."""
+        """A request and its answer. A new connection's handshake comes before (TCP, SCTP), and its end costs work that nobody
+        waits for; of UDP the first request and its answer are the first packets. Paths of both kinds: their mean."""
         states = self.states(jobs_per_s)
-        forward = self._packets(Direction.FORWARD, states)
-        reply = self._packets(Direction.REPLY, states)
-        parts = [*forward, *reply]
+        if math.isinf(self.jobs_per_connection):
+            return self._exchange(states, handshake=False)
+        jobs = [
+            (part, replace(self, case=case)._exchange(states, handshake))
+            for part, handshake, case in self.case.by_handshake
+        ]
+        return jobs[0][1] if len(jobs) == 1 else _mean(jobs)
+
+    def _exchange(self, states: Mapping[str, TableState], handshake: bool) -> Job:
+        """Of paths that are alike in what a new connection begins with."""
         first = 1 / self.jobs_per_connection
-        if first:
-            for direction in Direction:
-                parts.append((first, self._other(Phase.FIRST, direction, states)))
+        forward, reply = (self._packets(direction, states) for direction in Direction)
+        if first and not handshake:
+            forward, reply = (
+                [*((_scaled(w, 1 - first), cost) for w, cost in later), (first, self._beginning(direction, states))]
+                for direction, later in zip(Direction, (forward, reply), strict=True)
+            )
+        parts = [*forward, *reply]
+        if first and handshake:
+            parts += [(first, self._other(Phase.FIRST, direction, states)) for direction in Direction]
         waited = blend(parts)
-        if first:
-            ends = [d for d in Direction if self.case.has(Phase.CLOSE, d)]
-            closing = [(first, self._other(Phase.CLOSE, d, states)) for d in ends]
+        closing = [
+            (first * self.case.part(Phase.CLOSE, d), self._other(Phase.CLOSE, d, states))
+            for d in Direction
+            if first and self.case.has(Phase.CLOSE, d)
+        ]
+        if closing:
             work = blend([(1.0, waited), *closing])
             waited = replace(waited, demands=work.demands, software_passes=work.software_passes)
-        return Job(tuple(parts), waited, blend(forward), blend(reply), 1 + first)
+        return Job(tuple(parts), waited, blend(forward), blend(reply), 1 + first * handshake)
+
+    def _beginning(self, direction: Direction, states: Mapping[str, TableState]) -> PathCost:
+        """A request, or its answer, that begins a connection: its first frame is the connection's first packet, others come
+        behind it before the cards have the connection."""
+        frame, frames = frame_bytes(self.case, self.load)
+        cost = partial(
+            self.case.cost,
+            direction=direction,
+            frame_bytes=frame,
+            request=request_part(self.load, frames),
+            flows=self.connections,
+            entries={c: s.entries for c, s in states.items()},
+        )
+        first = cost(Phase.FIRST)
+        return behind(first, cost(Phase.ESTABLISHED, software=True), frames) if frames > 1 else first
 
     def notes(self, jobs_per_s: float) -> tuple[str, ...]:
         """Packets that are too large, tables that are too small, rules that come too late."""
@@ -176,7 +216,7 @@ class Loaded:
             )
         for chassis, state in sorted(self.states(jobs_per_s).items()):
             if state.why:
-                found.append(f"{chassis}: {1 - state.share:.1%} of the connections stay in software: {state.why}")
+                found.append(f"{chassis}: {1 - state.share:.1%} of its connections stay in software: {state.why}")
         new = 0.0 if math.isinf(self.jobs_per_connection) else jobs_per_s / self.jobs_per_connection
         for chassis, flows in sorted(self._flows().items()):
             slow = self.case.cards[chassis].slow_path
@@ -211,6 +251,27 @@ def several(cost: PathCost, frames: float) -> PathCost:
     part = replace(part, chassis=narrow.chassis, time_ps=(frames - 1) * slowness(narrow), rests_on=narrow.rests_on)
     passes = frozendict({c: n * frames for c, n in cost.software_passes.items()})
     return replace(cost, demands=more, latency=(*cost.latency, part), software_passes=passes)
+
+
+def behind(first: PathCost, later: PathCost, frames: float) -> PathCost:
+    """A packet, and other frames right behind it: the last one waits for them at the narrowest resource (`several`)."""
+    others = several(later, frames - 1) if frames > 2 else later
+    return blend([(1.0, first), (1.0, replace(others, latency=several(later, frames).latency[-1:]))])
+
+
+def _mean(jobs: Sequence[tuple[float, Job]]) -> Job:
+    """Of jobs of several kinds, with their shares."""
+
+    def mixed(costs: Iterable[PathCost | None]) -> PathCost:
+        return blend([(part, cost) for (part, _), cost in zip(jobs, costs, strict=True) if cost is not None])
+
+    return Job(
+        tuple((_scaled(weight, part), cost) for part, job in jobs for weight, cost in job.parts),
+        mixed(job.total for _, job in jobs),
+        mixed(job.forward for _, job in jobs),
+        mixed(job.reply for _, job in jobs),
+        sum(part * job.round_trips for part, job in jobs),
+    )
 
 
 def slowness(demand: Demand) -> float:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Final
 
 from ytwin.core.units import PS_PER_S, bad
@@ -73,9 +74,14 @@ class Leg:
         return sum(part.time_ps for part in self.cost.latency if HOST_LATENCY in part.rests_on)
 
     @property
+    def worked_ps(self) -> float:
+        """All work, where nothing of it is done side by side."""
+        return sum(d.service_ps for d in self.demands)
+
+    @property
     def delays_ps(self) -> tuple[float, float]:
         """(constant, varying) mean time beyond work; together with the work it is the cost's latency."""
-        rest = self.cost.latency_ps - self.varying_ps - sum(d.service_ps for d in self.demands)
+        rest = self.cost.latency_ps - self.varying_ps - self.worked_ps
         return max(0.0, rest), max(0.0, self.varying_ps + min(0.0, rest))
 
 
@@ -88,6 +94,8 @@ class CardTable:
     insert_ps: int
     ageing_ps: int
     lag_ps: int
+    part: float = 1.0
+    """Of all connections: those that ask for a place in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +114,8 @@ class Route:
     """A connection's last packets."""
     tables: tuple[CardTable, ...]
     """Of the chassis where established packets are offloaded and first ones are not."""
+    handshake: bool = True
+    """Whether a connection's first packets come before its first request (TCP, SCTP), or are it and its answer (UDP)."""
 
 
 def leg(cost: PathCost, scv: float, sized: tuple[PathCost, float, PathCost, float] | None = None) -> Leg:
@@ -121,8 +131,8 @@ def leg(cost: PathCost, scv: float, sized: tuple[PathCost, float, PathCost, floa
     return Leg(cost, services, scv)
 
 
-def card_table(chassis: str, profile: HardwareProfile) -> CardTable | None:
-    """None: there is no card."""
+def card_table(chassis: str, profile: HardwareProfile, part: float = 1.0) -> CardTable | None:
+    """`part`: of all connections, those that visit it. None: there is no card."""
     card = profile.eswitch
     if card is None:
         return None
@@ -131,7 +141,7 @@ def card_table(chassis: str, profile: HardwareProfile) -> CardTable | None:
     # In the long run a rule goes out for every one that comes in.
     insert_ps = PS_PER_S * rules / min(card.insertion_rate.value, card.deletion_rate.value)
     ageing_ps, lag_ps = round(card.ageing.value), max(1, round(card.statistics_lag.value))
-    return CardTable(chassis, math.floor(places), max(1, round(insert_ps)), ageing_ps, lag_ps)
+    return CardTable(chassis, math.floor(places), max(1, round(insert_ps)), ageing_ps, lag_ps, part)
 
 
 def queues(cards: Mapping[str, HardwareProfile]) -> dict[str, int]:
@@ -195,18 +205,30 @@ class _Builder:
 
     def known(self, route: Route, number: int) -> list[Step]:
         """An established packet of a connection that is opened during the run: in software until it is in the table."""
-        established = (route.forward, route.reply)[number]
-        steps = self.way(established)
-        if route.tables:
-            # One table for the path: its cards are told together, and the slowest decides.
-            slowest = max(route.tables, key=lambda t: (t.insert_ps, -t.connections))
-            steps += self.further(route.software[number], established, self.table(slowest))
-        return steps
+        return [*self.way((route.forward, route.reply)[number]), *self.missed(route, number)]
+
+    def missed(self, route: Route, number: int) -> list[Step]:
+        """What such a packet does more while its connection is not in the table."""
+        if not route.tables:
+            return []
+        # One table for the path: its cards are told together, and the one with most to do for its means decides.
+        slowest = max(route.tables, key=lambda t: (t.insert_ps * t.part, -t.connections / t.part))
+        return self.further(route.software[number], (route.forward, route.reply)[number], self.table(slowest))
+
+    def opened(self, route: Route, number: int) -> list[Step]:
+        """What a connection's first packet of this direction does more than one that misses the table."""
+        base = route.software[number] if route.tables else (route.forward, route.reply)[number]
+        return self.further(route.first[number], base, opening=True)
 
     def packet(self, route: Route) -> list[Step]:
         """A packet of a flow that is opened during the run; the flow's first one does its further work."""
-        base = route.software[0] if route.tables else route.forward
-        return [*self.known(route, 0), *self.further(route.first[0], base, opening=True)]
+        return [*self.known(route, 0), *self.opened(route, 0)]
+
+    def exchange(self, route: Route) -> list[Step]:
+        """A request and its answer, which are the connection's first packets if it is new: it is put into the table once it
+        is answered, so both look it up in the end."""
+        there = [*self.way(route.forward), *self.opened(route, 0)]
+        return [*there, *self.way(route.reply), *self.missed(route, 0), *self.missed(route, 1), *self.opened(route, 1)]
 
 
 def build(
@@ -331,11 +353,13 @@ def turns(routes: int, load: Load) -> int:
 
 
 def _shared_out(parts: Sequence[tuple[Route, float]], count: int, turn: int) -> list[tuple[Route, int]]:
-    """Whole clients by weight, largest remainders first; routes that get none are left out."""
+    """Whole clients by weight, largest remainders first, those of equal ones in turn; routes that get none are left out."""
     whole = [math.floor(part * count + 1e-9) for _, part in parts]
+    lacks = [round(n - part * count, 9) for n, (_, part) in zip(whole, parts, strict=True)]
 
     def place(i: int) -> tuple[float, int]:
-        return (round(whole[i] - parts[i][1] * count, 9), (i - turn) % len(parts))
+        # What a full table leaves beside stands between them, so turns are counted among equals.
+        return lacks[i], (lacks[:i].count(lacks[i]) - turn) % lacks.count(lacks[i])
 
     for i in sorted(range(len(parts)), key=place)[: count - sum(whole)]:
         whole[i] += 1
@@ -389,16 +413,23 @@ def _known_apart(load: Load, part: float) -> int:
 
 
 def _round_trip(make: _Builder, route: Route, opened: bool) -> list[Step]:
-    """Request and answer; `opened`: the first ones of a connection come after its handshake.
+    """Request and answer; `opened`: the first ones of a connection come after its handshake, or (UDP) are its first packets.
 
     Nobody waits for a connection's end, but its packets make work. Here the handshake waits for that, and is so much shorter.
     """
     if not opened:
         return [*make.way(route.forward), *make.way(route.reply)]
+    if not route.handshake:
+        return make.exchange(route)
     ends = [Step(make.station(d), one.service(d), opening=True) for one in route.close for d in one.demands]
     worked_ps = sum(d.service_ps for one in route.close for d in one.demands)
     steps = [*ends, *make.way(route.first[0], True, worked_ps), *make.way(route.first[1], True)]
     return [*steps, *make.known(route, 0), *make.known(route, 1)]
+
+
+def handshake_steps(source: Source) -> int:
+    """How many steps its connections' first requests wait for before they begin (see `_round_trip`)."""
+    return sum(1 for _ in takewhile(lambda step: step.opening, source.steps))
 
 
 def stretched(law: Distribution, times: float) -> Distribution:

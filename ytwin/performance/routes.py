@@ -14,7 +14,7 @@ from ytwin.core.units import PS_PER_S
 from ytwin.datapath.program import Direction, Phase
 from ytwin.performance.choice import Case, path_key
 from ytwin.performance.cost import SMALLEST_FRAME_BYTES
-from ytwin.performance.jobs import frame_bytes, inner_mtu_bytes, is_ipv6, request_part, several
+from ytwin.performance.jobs import behind, frame_bytes, inner_mtu_bytes, is_ipv6, request_part, several
 from ytwin.performance.loads import Load
 from ytwin.performance.network import Leg, Route, card_table, connections, leg, per_connection
 from ytwin.performance.tables import table_state
@@ -53,10 +53,17 @@ class _Path:
     load: Load
     entries: Mapping[str, float]
 
+    @property
+    def handshake(self) -> bool:
+        """Whether connections begin with one; else their first packets are a request and its answer."""
+        return self.case.by_handshake[0][1]
+
     def leg(self, phase: Phase, direction: Direction, software: bool = False) -> Leg:
         """A packet of an established connection carries the load; others are as small as can be, unless the load is packets."""
         if phase is Phase.ESTABLISHED and not (isinstance(self.load, BulkTcp) and direction is Direction.REPLY):
             cost, sized = self._loaded(direction, software)
+        elif phase is Phase.FIRST and not self.handshake and not isinstance(self.load, PacketRate):
+            cost, sized = self._beginning(direction), None
         else:
             packet = isinstance(self.load, PacketRate)
             frame = frame_bytes(self.case, self.load)[0] if packet else SMALLEST_FRAME_BYTES
@@ -71,11 +78,16 @@ class _Path:
             direction,
             frame,
             bulk=bulk,
-            request=request_part(self.load, frames) if phase is Phase.ESTABLISHED else 0.0,
+            request=request_part(self.load, frames) if phase is Phase.ESTABLISHED or not self.handshake else 0.0,
             flows=connections(self.load),
             entries=self.entries,
             software=software,
         )
+
+    def _beginning(self, direction: Direction) -> PathCost:
+        frame, frames = frame_bytes(self.case, self.load)
+        first = self._cost(Phase.FIRST, direction, frame, False)
+        return behind(first, self._cost(Phase.ESTABLISHED, direction, frame, True), frames) if frames > 1 else first
 
     def _loaded(
         self, direction: Direction, software: bool
@@ -107,11 +119,11 @@ class _Path:
 def routes_of(case: Case, load: Load, analytic: Prediction) -> tuple[Route, ...]:
     """Every path with its share of the load; those of a Service's backends are equal, as OVN's hash gives them."""
     opened = opened_per_s(load, analytic)
-    entries = {}
-    for chassis in case.offloading():
+    entries, seen = {}, case.connections_on_cards
+    for chassis, part in seen.items():
         chip = case.cards[chassis].eswitch
         if chip is not None:
-            entries[chassis] = table_state(chip, connections(load), opened).entries
+            entries[chassis] = table_state(chip, connections(load) * part, opened * part).entries
     found = []
     for one, weight in paths(case):
         path = _Path(one, load, entries)
@@ -123,7 +135,7 @@ def routes_of(case: Case, load: Load, analytic: Prediction) -> tuple[Route, ...]
         tables = tuple(
             table
             for chassis in sorted(visited & one.offloading())
-            if (table := card_table(chassis, one.cards[chassis])) is not None
+            if (table := card_table(chassis, one.cards[chassis], seen[chassis])) is not None
         )
         found.append(
             Route(
@@ -135,6 +147,7 @@ def routes_of(case: Case, load: Load, analytic: Prediction) -> tuple[Route, ...]
                 (path.leg(Phase.ESTABLISHED, ways[0], True), path.leg(Phase.ESTABLISHED, ways[1], True)),
                 tuple(path.leg(Phase.CLOSE, d) for d in Direction if one.has(Phase.CLOSE, d)),
                 tables,
+                path.handshake,
             )
         )
     return tuple(found)

@@ -1,0 +1,134 @@
+"""What a load asks of paths that are unlike one another: other chassis, protocols, and interfaces."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.performance_cases import leg as by_hand
+from tests.performance_cases import route
+from tests.performance_programs import path
+from ytwin.core.errors import InvalidInput
+from ytwin.datapath.offload_types import Outcome
+from ytwin.datapath.program import Direction, Phase, Program
+from ytwin.hardware import HardwareProfile, Kind, shipped, with_values
+from ytwin.performance import Metric, predict
+from ytwin.performance.choice import make_case
+from ytwin.performance.jobs import Loaded
+from ytwin.performance.network import _shared_out
+from ytwin.performance.routes import routes_of
+from ytwin.sim.distributions import Constant
+from ytwin.sim.workloads import BulkTcp, ConnectRequestResponse, OpenRequests, PacketRate
+
+
+def card(**numbers: float) -> HardwareProfile:
+    """A DPU with few places."""
+    values = {"eswitch.conntrack_table": 1000.0, "eswitch.flow_table": 1e6}
+    values |= {name.replace("__", "."): value for name, value in numbers.items()}
+    return with_values(shipped()["yusur-dpu-2x100g"], values, kind=Kind.ASSUMED, source="test")
+
+
+CARDS = {f"node{i}": card() for i in (1, 2, 3)}
+TCP = path()
+
+
+def on_node3(programs: tuple[Program, ...]) -> tuple[Program, ...]:
+    """The same with the backend there."""
+    return tuple(
+        replace(
+            p,
+            backend="backend3",
+            visits=tuple(replace(v, chassis="node3") if v.chassis == "node2" else v for v in p.visits),
+        )
+        for p in programs
+    )
+
+
+def udp(programs: tuple[Program, ...]) -> tuple[Program, ...]:
+    """The same as datagrams: nothing closes them."""
+    return tuple(replace(p, protocol="udp") for p in programs if p.phase is not Phase.CLOSE)
+
+
+# --- chassis ------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_card_holds_the_connections_that_visit_it() -> None:
+    """2,000 connections for 1,000 places at the client's card; each backend's has half of them, and room."""
+    both = TCP + on_node3(TCP)
+    load = PacketRate("many", 1e6, flows=2000)
+    found = predict(both, (), CARDS, load, assume=Outcome.FIRST_SOFTWARE, intervals=False)
+    stay = [note for note in found.notes if "stay in software" in note]
+    assert len(stay) == 1
+    assert stay[0].startswith("node1: 50.0% of its connections stay in software: 2000 connections for 1000 places")
+    states = Loaded(make_case(both, (), CARDS, assume=Outcome.FIRST_SOFTWARE), load, 2000, 10).states(100.0)
+    assert states["node2"].connections == pytest.approx(states["node1"].connections / 2)
+
+
+def test_the_engines_cards_have_the_same_share() -> None:
+    case = make_case(TCP + on_node3(TCP), (), CARDS, assume=Outcome.FIRST_SOFTWARE)
+    load = PacketRate("many", 1e6, flows=2000, jobs_per_flow=10)
+    analytic = predict(TCP + on_node3(TCP), (), CARDS, load, assume=Outcome.FIRST_SOFTWARE, intervals=False)
+    tables = {table.chassis: table.part for one in routes_of(case, load, analytic) for table in one.tables}
+    assert tables == {"node1": 1.0, "node2": 0.5, "node3": 0.5}
+
+
+def test_clients_take_turns_among_equals() -> None:
+    """Also where what is beyond a table stands between the paths."""
+    one = route(by_hand([]))
+    parts = [(replace(one, name=n), p) for n, p in (("a", 0.49), ("a'", 0.01), ("b", 0.49), ("b'", 0.01))]
+    assert [_shared_out(parts, 1, turn)[0][0].name for turn in range(2)] == ["a", "b"]
+
+
+# --- protocols ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("outcome", [Outcome.SOFTWARE, Outcome.FIRST_SOFTWARE])
+def test_the_first_datagram_is_the_request(outcome: Outcome) -> None:
+    """One round trip of first packets: UDP has no handshake."""
+    load = ConnectRequestResponse("r", 1)
+    case = make_case(udp(TCP), (), CARDS, assume=outcome)
+    frame = 64 + 52 + 14
+    trip_ps = sum(case.cost(Phase.FIRST, d, frame, request=0.5).latency_ps for d in Direction)
+    found = predict(udp(TCP), (), CARDS, load, assume=outcome, intervals=False)
+    assert found[Metric.REQUEST_RATE].value == pytest.approx(1e12 / trip_ps, rel=1e-3)
+    assert found[Metric.LATENCY].value == pytest.approx(trip_ps / 2e6, rel=1e-3)
+    simulated = predict(udp(TCP), (), CARDS, load, "fast", assume=outcome, intervals=False)
+    assert simulated[Metric.REQUEST_RATE].value == pytest.approx(1e12 / trip_ps, rel=0.015)
+    assert simulated[Metric.LATENCY].value == pytest.approx(trip_ps / 2e6, rel=0.015)
+    greeted = predict(TCP, (), CARDS, load, assume=outcome, intervals=False)
+    assert greeted[Metric.REQUEST_RATE].value < 0.9 * found[Metric.REQUEST_RATE].value
+
+
+def test_a_datagram_of_several_frames_begins_with_the_first_packet() -> None:
+    loads = [ConnectRequestResponse("r", 1, size_bytes=Constant(size)) for size in (1000, 2600, 10_000)]
+    rates = [
+        predict(udp(TCP), (), CARDS, load, engine, assume=Outcome.SOFTWARE, intervals=False)[Metric.REQUEST_RATE].value
+        for load in loads
+        for engine in ("analytic", "fast")
+    ]
+    assert rates[0] > rates[2] > rates[4]
+    assert rates[1] > rates[3] > rates[5]
+
+
+@pytest.mark.parametrize(
+    "load",
+    [ConnectRequestResponse("r", 8), OpenRequests("o", Constant(1e8), Constant(64), requests_per_connection=2)],
+)
+def test_a_mix_of_tcp_and_udp_is_half_of_each(load: ConnectRequestResponse | OpenRequests) -> None:
+    """Handshake and close are of TCP's half."""
+
+    def works(programs: tuple[Program, ...]) -> dict[str, float]:
+        per = 1 if isinstance(load, ConnectRequestResponse) else 2
+        case = make_case(programs, (), CARDS, assume=Outcome.SOFTWARE)
+        job = Loaded(case, load, 8, per).there_and_back(0.0)
+        return {d.name: d.service_ps for d in job.total.demands} | {"trips": job.round_trips}
+
+    tcp, datagrams, mix = works(TCP), works(udp(TCP)), works(TCP + udp(TCP))
+    assert mix == pytest.approx({name: (tcp[name] + datagrams[name]) / 2 for name in tcp})
+    assert datagrams["trips"] == 1
+
+
+def test_bulk_is_tcp() -> None:
+    with pytest.raises(InvalidInput, match="bulk is TCP's streams, but the path is UDP"):
+        predict(udp(TCP), (), CARDS, BulkTcp("b", 1), assume=Outcome.SOFTWARE, intervals=False)
