@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tests.study_cases import Measure, job_of, solve
+import pytest
+
+from tests.study_cases import Measure, article_job, job_of, solve
 from ytwin.core.errors import YtwinError
 from ytwin.report import Table, Text
-from ytwin.study.evaluate import Job, Memory
+from ytwin.study.evaluate import Job, Memory, evaluate
 from ytwin.study.page import Made, answer_table, page
 from ytwin.study.points import Point
 
@@ -44,3 +46,26 @@ def test_a_study_of_which_nothing_can_be_computed_has_a_report():
     assert [list(row) for row in table.rows] == [[n, "failed: no road to Rome"] for n in ("1", "2")]
     assert "no road to Rome" in sections_of(body, refused)["table"]
     assert answer_table(solve(job_of(""), refused)[0]).header == ["error"]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "  uncertainty: drawn\n  replications: {atLeast: 6}\n",
+        "  goal: {metrics: [packet_rate], sensitivity: {of: packet_rate}}\n",
+        "  goal: {limit: {parameter: load.rate, from: 1 kpps, to: 100 Mpps, while: [loss < 1 %], tolerance: 50 %}}\n",
+        "  model: balance\n",
+        "  model: neighbour\n",
+    ],
+    ids=["drawn", "sensitivity", "limit", "balance", "neighbour"],
+)
+def test_assumptions_are_told_of_every_kind_of_study(more: str):
+    settings = "nodes.*.card: ovs-kernel" + (", model.rate: 1 kpps" if "neighbour" in more else "")
+    load = "{kind: packets, rate: 1 Mpps, flows: 10}"
+    job = article_job(f"  settings: {{{settings}}}\n{more}", load)
+    found, _ = solve(job, evaluate, lambda _settings: ())
+    section = next(s for s in page(job, found, MADE).sections if s.anchor == "assumptions")
+    table = next(block for block in section.blocks if isinstance(block, Table))
+    assert {row[0] for row in table.rows} == {"ovs-kernel"}
+    assert any(str(row[1]).startswith("slow_path.") for row in table.rows)
+    assert {row[4] for row in table.rows} <= {"calibrated", "assumed"}

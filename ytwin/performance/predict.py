@@ -64,17 +64,19 @@ def predict(
     Each value has low and high: every profile number that it rests on is moved to the ends of its interval, one at a time (a
     profile's number moves on all chassis that have the profile), and the changes are combined as the root of the sum of their
     squares, those upwards and those downwards on their own, by logarithms (a value of 0: as differences). So they are of
-    independent errors. Without `intervals` they are the value itself, and nothing is said of what it rests on: quicker,
-    for calls by the thousand. With an engine, what it measures has the interval of the mean over replications instead;
+    independent errors. Without `intervals` they are the value itself: quicker, for calls by the thousand. With an engine, what it measures has the interval of the mean over replications instead;
     `seed` replays it. `duration_ps`: how long to measure, None: long enough; `memory_bytes`: what a run may take.
     InvalidInput: programs, verdicts or profiles that do not belong together.
     """
     if engine not in get_args(Engine):
         hint = f"use one of {', '.join(get_args(Engine))}"
         raise InvalidInput([Problem(Location(path="engine"), "engine", f"no engine {engine!r}", hint)])
+    if engine == "analytic" and duration_ps is not None:
+        hint = "leave --duration out, or use --engine fast"
+        raise InvalidInput([Problem(Location(path="duration"), "engine", "formulas measure for no time", hint)])
     case = make_case(programs, verdicts, cards, services, assume)
     found = answer(case, load)
-    used = _rest_on(case, load, found) if intervals else set()
+    used = _rest_on(case, load, found)
     bounds, notes = {m: (v, v) for m, v in found.values.items()}, found.notes
     if intervals:
         bounds, more = _intervals(case, load, found, used)
@@ -90,7 +92,7 @@ def predict(
         rests_on=tuple(
             f"{name}.{path} ({q.kind})"
             for name, profile in _profiles(case).items()
-            for path, q in (numbers(profile).items() if intervals else ())
+            for path, q in numbers(profile).items()
             if (name, path) in used and q.kind in (Kind.CALIBRATED, Kind.ASSUMED)
         ),
         utilisation=found.utilisation,

@@ -31,6 +31,7 @@ from ytwin.performance.choice import make_case
 from ytwin.performance.cost import SMALLEST_FRAME_BYTES, blend, own_flow
 from ytwin.performance.types import Share
 from ytwin.sim.streams import Streams
+from ytwin.study.resting import resting
 
 if TYPE_CHECKING:  # it imports this module
     from ytwin.study.evaluate import Scene
@@ -58,8 +59,8 @@ def balance(scene: Scene, keys: int, seed: int) -> tuple[dict[str, float], dict[
     table = None if by_fields else slot_table((1,) * count)
     how = f"hash over {', '.join(choice.hash_fields)}" if by_fields else "a hash in ovs-vswitchd"
     texts = {"choice": how if table is None else f"dp_hash, {len(table)} slots"}
-    opening, limit = _opening(scene)
-    return {**metrics, **opening}, {**texts, "limit": limit}
+    opening, more = _opening(scene)
+    return {**metrics, **opening}, {**texts, **more}
 
 
 def choice_of(programs: tuple[Program, ...]) -> act.CtLb:
@@ -94,8 +95,8 @@ def moved(before: int, after: int, by_fields: bool, hashes: Words) -> float:
     return total / larger
 
 
-def _opening(scene: Scene) -> tuple[dict[str, float], str]:
-    """What a new connection takes, and what limits how many there can be."""
+def _opening(scene: Scene) -> tuple[dict[str, float], dict[str, str]]:
+    """What a new connection takes, what limits how many there can be, and what both rest on."""
     case = make_case(scene.programs, scene.verdicts, scene.cards, scene.services)
     both = [case.cost(Phase.FIRST, direction, SMALLEST_FRAME_BYTES) for direction in Direction]
     whole = blend([(1.0, cost) for cost in both])
@@ -113,4 +114,4 @@ def _opening(scene: Scene) -> tuple[dict[str, float], str]:
         "first_us": both[0].latency_ps / UNITS["time"]["us"],
         "upcalls": missing / len(first),
         "new_connections_per_s": PS_PER_S * limit.servers / limit.service_ps,
-    }, limit.name
+    }, {"limit": limit.name, "rests_on": resting((cost, scene.cards) for cost in both)}

@@ -38,6 +38,7 @@ from ytwin.performance.loads import Load
 from ytwin.performance.types import Demand, PathCost, Share
 from ytwin.sim.analytic import ggc_wait
 from ytwin.sim.workloads import PacketRate
+from ytwin.study.resting import resting
 
 if TYPE_CHECKING:  # it imports this module
     from ytwin.study.evaluate import Scene
@@ -82,6 +83,7 @@ def neighbour(scene: Scene, other: Scene, load: Load, other_per_s: float) -> tup
         "offload": ", ".join(dict.fromkeys(str(v.outcome) for v in scene.verdicts)),
         "reasons": ", ".join(dict.fromkeys(r.code for v in scene.verdicts for r in v.reasons)),
         "other": ", ".join(dict.fromkeys(str(v.outcome) for v in other.verdicts)),
+        "rests_on": resting(((own.cost, scene.cards), (opening, scene.cards), (others.cost, other.cards))),
     }
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ytwin.core.errors import YtwinError
-from ytwin.hardware import numbers
+from ytwin.hardware import Kind, numbers
 from ytwin.report import Block, Code, Drawing, Figure, Page, Section, Style, Table, Text
 from ytwin.report.lines import Line, line_chart
 from ytwin.report.plots import Bars, grouped_bars
@@ -315,8 +315,8 @@ def _assumptions_section(answer: Answer, scenes: Sequence[Scene]) -> Section:
     for item in named:
         profile, _, number = item.partition(".")
         quantity = numbers(profiles[profile]).get(number) if profile in profiles else None
-        if quantity is None:
-            continue
+        if quantity is None or quantity.kind not in (Kind.CALIBRATED, Kind.ASSUMED):
+            continue  # a drawn number counts as assumed while it is drawn, whatever it is
         interval = ""
         if quantity.low != quantity.high:
             interval = " to ".join(amount_text(end, quantity.dimension) for end in (quantity.low, quantity.high))

@@ -91,7 +91,8 @@ def sizing(scene: Scene, load: Load, plan: Plan) -> tuple[dict[str, float], dict
     }
     if any(verdict.outcome is not Outcome.SOFTWARE for verdict in scene.verdicts):
         metrics["break_even"] = (software.nodes / found.nodes - 1) * plan.node_price
-    return metrics, {"limit": found.limit, "notes": "; ".join(found.said.notes)}
+    said = found.said
+    return metrics, {"limit": found.limit, "notes": "; ".join(said.notes), "rests_on": "; ".join(said.rests_on)}
 
 
 def size(scene: Scene, load: OpenRequests, busy: float, assume: Outcome | None = None) -> Sized:
