@@ -55,13 +55,13 @@ def test_sobol_points_fill_every_part_of_the_range_once(exponent: int, seed: int
     count = 2**exponent
     body = f"""
   parameters:
-  - {{path: load.flows, distribution: {{low: 0, high: 1}}}}
+  - {{path: load.rate, distribution: {{low: 0, high: 1}}}}
   - {{path: load.size, distribution: {{low: 0, high: 1}}}}
   design: {{kind: sobol, points: {count}}}
   seed: {seed}
 """
     found = variants(job_of(body).study.spec)
-    for label in ("load.flows", "load.size"):
+    for label in ("load.rate", "load.size"):
         places = [int(float(v[label]) * count) for v in found]
         assert sorted(places) == list(range(count))
 

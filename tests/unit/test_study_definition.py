@@ -52,6 +52,32 @@ def test_ranges_have_both_ends_and_their_unit():
     assert ladder("64 B", "1500 B", 2, log=False) == ("64 B", "1500 B")
 
 
+def test_ranges_of_counts_are_whole():
+    spec = job_of(
+        """
+  parameters:
+  - {path: load.flows, logRange: {from: 10, to: 100000, steps: 7}}
+  - {path: load.packetsPerFlow, range: {from: 1, to: 3, steps: 9}}
+  - {path: services.count, distribution: {low: 1, high: 9}}
+  - {path: load.size, logRange: {from: 64 B, to: 65 B, steps: 3}}
+  design: {kind: random, points: 20}
+  goal: {limit: {parameter: model.keys, from: 1, to: 9, while: [nodes < 1]}}
+  model: none
+"""
+    ).study.spec
+    assert levels(spec.parameters[0]) == (10, 46, 215, 1000, 4642, 21544, 100000)
+    assert levels(spec.parameters[1]) == (1, 2, 3)
+    assert {v["services.count"] for v in variants(spec)} <= set(range(1, 10))
+    assert levels(spec.parameters[3])[1] not in ("64 B", "65 B")
+    assert spec.goal.limit is not None
+    assert spec.goal.limit.whole
+
+
+def test_a_range_may_be_whole_by_itself():
+    spec = job_of("  parameters: [{path: load.size, range: {from: 64 B, to: 67 B, steps: 5, whole: true}}]").study.spec
+    assert levels(spec.parameters[0]) == ("64 B", "65 B", "66 B", "67 B")
+
+
 @pytest.mark.parametrize(
     ("text", "base"), [("1.5 kpps", 1500.0), ("3", 3.0), (7, 7.0), ("2 ms", 2e9), ("9_000 B", 9000.0), ("1 %", 0.01)]
 )

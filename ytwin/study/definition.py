@@ -13,8 +13,8 @@ from ytwin.resources.fields import nearest
 from ytwin.resources.yamltree import Path, YamlList, YamlMap, line_of, path_text, read_yaml, shorten
 from ytwin.study.designs import problems_of_design
 from ytwin.study.metrics import problems_of_metrics
-from ytwin.study.model import Part, Study, StudySpec
-from ytwin.study.paths import problem_of_path
+from ytwin.study.model import Parameter, Part, Study, StudySpec
+from ytwin.study.paths import counts, problem_of_path
 
 KIND = "Study"
 API_VERSIONS = ("iaas.yusur.io/v1",)
@@ -88,7 +88,7 @@ class _Reader:
             )
             return None
         try:
-            return StudySpec.model_validate(plain(tree))
+            return _with_whole_counts(StudySpec.model_validate(plain(tree)))
         except ValidationError as error:
             for one in error.errors(include_url=False):
                 self._explain(one)
@@ -184,6 +184,23 @@ class _Reader:
                 self.problem((*at, field), "compare", f"{compare.parameter} is never {value!r}", hint)
         if compare.a == compare.b:
             self.problem((*at, "b"), "compare", "a and b are the same", "compare two values")
+
+
+def _with_whole_counts(spec: StudySpec) -> StudySpec:
+    """Half a connection cannot be: ranges and searches of counts go by whole numbers, whether they say so or not."""
+    parameters = tuple(
+        _whole(parameter) if counts(parameter.path, spec) else parameter for parameter in spec.parameters
+    )
+    goal, limit = spec.goal, spec.goal.limit
+    if limit is not None and counts(limit.parameter, spec):
+        goal = goal.model_copy(update={"limit": limit.model_copy(update={"whole": True})})
+    return spec.model_copy(update={"parameters": parameters, "goal": goal})
+
+
+def _whole(parameter: Parameter) -> Parameter:
+    ways = {"range": parameter.range, "log_range": parameter.log_range, "distribution": parameter.distribution}
+    changed = {name: way.model_copy(update={"whole": True}) for name, way in ways.items() if way is not None}
+    return parameter.model_copy(update=changed)
 
 
 def plain(tree: Any) -> Any:

@@ -54,11 +54,18 @@ def levels(parameter: Parameter) -> tuple[Scalar, ...]:
         return parameter.values
     if parameter.choices is not None:
         return tuple(parameter.choices)
-    if parameter.range is not None:
-        return ladder(parameter.range.start, parameter.range.end, parameter.range.steps, log=False)
-    if parameter.log_range is not None:
-        return ladder(parameter.log_range.start, parameter.log_range.end, parameter.log_range.steps, log=True)
-    return ()
+    given = parameter.range or parameter.log_range
+    if given is None:
+        return ()
+    found = ladder(given.start, given.end, given.steps, log=parameter.range is None)
+    return tuple(dict.fromkeys(map(_rounded, found))) if given.whole else found
+
+
+def _rounded(value: Scalar) -> Scalar:
+    """In its base unit."""
+    found = amount(value)
+    assert found is not None  # it comes from a ladder
+    return written(round(found.value), found.dimension)
 
 
 def problems_of_design(spec: StudySpec) -> Iterator[tuple[Path, str, str]]:
@@ -142,7 +149,8 @@ def quantile(distribution: Distribution, part: float) -> Scalar:
             value = high.value - math.sqrt((1 - part) * width * (high.value - mode.value))
     else:
         value = low.value + width * part
-    return written(float(f"{value:.9g}"), low.dimension)
+    drawn = written(float(f"{value:.9g}"), low.dimension)
+    return _rounded(drawn) if distribution.whole else drawn
 
 
 def _variant(spec: StudySpec, values: tuple[Scalar, ...]) -> Variant:

@@ -59,6 +59,8 @@ class Range(Part):
     start: Scalar = Field(alias="from")
     end: Scalar = Field(alias="to")
     steps: Annotated[int, Field(ge=2, le=10_000)]
+    whole: bool = False
+    """Rounded to whole numbers, each once; so it is where the path counts something (Services, connections)."""
 
     @model_validator(mode="after")
     def _one_dimension(self) -> Range:
@@ -82,6 +84,8 @@ class Distribution(Part):
     high: Scalar
     mode: Scalar | None = None
     log: bool = False
+    whole: bool = False
+    """As of `Range`."""
 
     @model_validator(mode="after")
     def _sane(self) -> Distribution:
@@ -176,7 +180,7 @@ class Limit(Part):
     """Such as `latency_p99 < 1 ms`, `loss < 0.01 %`."""
     tolerance: Annotated[str, Field(pattern=r"^\d+(\.\d+)?\s*%$")] = "1 %"
     whole: bool = False
-    """Only whole numbers (Services, nodes)."""
+    """Only whole numbers (Services, nodes); so it is where the parameter counts something."""
 
     @model_validator(mode="after")
     def _readable(self) -> Limit:

@@ -31,7 +31,9 @@ from pydantic import ValidationError
 from pydantic.alias_generators import to_camel, to_snake
 
 from ytwin.core.errors import InvalidInput, Location, Problem
-from ytwin.resources.codec import KINDS, decode, to_dict
+from ytwin.performance.loads import KINDS
+from ytwin.resources.codec import KINDS as OBJECTS
+from ytwin.resources.codec import decode, to_dict
 from ytwin.resources.model import YusurService
 from ytwin.resources.snapshot import Snapshot
 from ytwin.study.amounts import amount
@@ -70,10 +72,30 @@ def problem_of_path(path: str, spec: StudySpec) -> tuple[str, str] | None:
         known = [to_camel(name) for name in Generate.model_fields]
         return None if rest in known else (f"generate has no {rest!r}", f"there are {', '.join(known)}")
     if (found := _TOPOLOGY.fullmatch(path)) is not None:
-        if found[1] in KINDS:
+        if found[1] in OBJECTS:
             return None
-        return f"the twin reads no kind {found[1]!r}", f"there are {', '.join(sorted(KINDS))}"
+        return f"the twin reads no kind {found[1]!r}", f"there are {', '.join(sorted(OBJECTS))}"
     return f"{path!r} names nothing that a study can change", f"write one of {ROOTS}"
+
+
+def counts(path: str, spec: StudySpec) -> bool:
+    """Whether the path takes whole numbers only: how many there are of something."""
+    root, _, field = path.partition(".")
+    if root == "load":
+        return any(kind[field].form == "count" for name, kind in KINDS.items() if field in kind and _may_be(name, spec))
+    return path in ("services.count", "model.keys") or (root == "generate" and field != "plain")
+
+
+def _may_be(kind: str, spec: StudySpec) -> bool:
+    """Whether the study's load is of this kind, or may be."""
+    said = spec.load.get("kind")
+    return said == kind or said not in KINDS or "load.kind" in paths_varied(spec)
+
+
+def paths_varied(spec: StudySpec) -> set[str]:
+    """All paths that settings and parameters change."""
+    found = {path for p in spec.parameters for choice in (p.choices or {}).values() for path in choice}
+    return found | {p.path for p in spec.parameters} | set(spec.settings)
 
 
 def below(settings: Settings, root: str) -> dict[str, Scalar]:
