@@ -262,7 +262,7 @@ def test_software_has_limits_too() -> None:
     slow = CARD.slow_path
     room = slow.conntrack_limit.value
     assert software_notes(slow, room, 0, 5) == ()
-    assert "50.0% of the connections fail" in software_notes(slow, 2 * room, 0, 5)[0]
+    assert "50.0% of its connections fail" in software_notes(slow, 2 * room, 0, 5)[0]
     new = slow.flow_limit.value / 5 / (slow.idle.value / 1e12)
     assert software_notes(slow, 1, 0.99 * new, 5) == ()
     assert "OVS stops putting flows in" in software_notes(slow, 1, 1.01 * new, 5)[0]

@@ -11,7 +11,7 @@ from tests.performance_cases import route
 from tests.performance_programs import path
 from ytwin.core.errors import InvalidInput
 from ytwin.datapath.offload_types import Outcome
-from ytwin.datapath.program import Direction, Phase, Program
+from ytwin.datapath.program import Direction, Op, Operation, Pass, Phase, Program
 from ytwin.hardware import HardwareProfile, Kind, shipped, with_values
 from ytwin.performance import Metric, predict
 from ytwin.performance.choice import make_case
@@ -63,6 +63,34 @@ def test_a_card_holds_the_connections_that_visit_it() -> None:
     assert stay[0].startswith("node1: 50.0% of its connections stay in software: 2000 connections for 1000 places")
     states = Loaded(make_case(both, (), CARDS, assume=Outcome.FIRST_SOFTWARE), load, 2000, 10).states(100.0)
     assert states["node2"].connections == pytest.approx(states["node1"].connections / 2)
+
+
+def zoned(programs: tuple[Program, ...], zones: tuple[str, ...]) -> tuple[Program, ...]:
+    """First packets commit in these zones on every chassis."""
+    commits = tuple(Operation(Op.CT_COMMIT, zone) for zone in zones)
+
+    def committing(one: Pass) -> Pass:
+        return replace(one, operations=(*(o for o in one.operations if o.op is not Op.CT_COMMIT), *commits))
+
+    return tuple(
+        replace(p, visits=tuple(replace(v, passes=tuple(map(committing, v.passes))) for v in p.visits))
+        if p.phase is Phase.FIRST
+        else p
+        for p in programs
+    )
+
+
+def test_conntrack_counts_entries_of_the_connections_that_come_by() -> None:
+    """1,500 connections with two entries each for 2,000 places at node1, on the backends' nodes 1,500 entries."""
+    cards = {f"node{i}": card(slow_path__conntrack_limit=2000.0) for i in (1, 2, 3)}
+    two = zoned(TCP, ("dnat:router/r", "port:p"))
+    load = PacketRate("many", 1e5, flows=1500)
+    found = predict(two + on_node3(two), (), cards, load, assume=Outcome.SOFTWARE, intervals=False)
+    (note,) = found.notes
+    assert note.startswith("node1: 33.3% of its connections fail: 3000 entries")
+    assert note.endswith("the numbers here are of connections that do not fail")
+    one = zoned(TCP, ("port:p", "port:p"))
+    assert not predict(one, (), cards, load, assume=Outcome.SOFTWARE, intervals=False).notes
 
 
 def test_the_engines_cards_have_the_same_share() -> None:

@@ -4,6 +4,7 @@ the rate of new connections."""
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,7 +14,8 @@ from frozendict import frozendict
 
 from ytwin.core.units import bad
 from ytwin.datapath.program import Direction, Op, Phase
-from ytwin.performance.choice import Case
+from ytwin.performance.bare import PROXY
+from ytwin.performance.choice import Case, path_key
 from ytwin.performance.cost import SMALLEST_FRAME_BYTES, blend, own_flow
 from ytwin.performance.tables import TableState, software_notes, table_state
 from ytwin.performance.types import Demand, PathCost
@@ -218,10 +220,32 @@ class Loaded:
             if state.why:
                 found.append(f"{chassis}: {1 - state.share:.1%} of its connections stay in software: {state.why}")
         new = 0.0 if math.isinf(self.jobs_per_connection) else jobs_per_s / self.jobs_per_connection
+        entries = self._conntrack_entries()
         for chassis, flows in sorted(self._flows().items()):
-            slow = self.case.cards[chassis].slow_path
-            found += [f"{chassis}: {note}" for note in software_notes(slow, self.connections, new, flows)]
+            slow, places = self.case.cards[chassis].slow_path, self.connections * entries.get(chassis, 0.0)
+            found += [f"{chassis}: {note}" for note in software_notes(slow, places, new, flows)]
         return tuple(found)
+
+    def _conntrack_entries(self) -> dict[str, float]:
+        """Chassis -> entries of the mean connection there: one per zone that it is committed in by its first packet or the
+        answer to that (kube-proxy's node: one)."""
+        first = self.case.programs.get((Phase.FIRST, Direction.FORWARD), ())
+        answers = {(path_key(p)[:4], p.address): p for p in self.case.programs.get((Phase.FIRST, Direction.REPLY), ())}
+        found: dict[str, float] = {}
+        times = Counter(map(id, first))
+        for program in {id(p): p for p in first}.values():
+            both = (program, answers.get((path_key(program)[:4], program.address)))
+            zones = {
+                (visit.chassis, op.detail)
+                for one in both
+                if one is not None
+                for visit in one.visits
+                for op in visit.operations
+                if op.op is Op.CT_COMMIT or op.detail == PROXY
+            }
+            for chassis, _ in zones:
+                found[chassis] = found.get(chassis, 0.0) + times[id(program)] / len(first)
+        return found
 
     def _flows(self) -> dict[str, float]:
         """Chassis with OVS -> datapath flows that each new connection puts in for itself."""

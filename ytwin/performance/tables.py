@@ -47,20 +47,21 @@ def table_state(chip: ESwitch, connections: float, new_per_s: float) -> TableSta
     return TableState(alive, share * alive * rules, share, why)
 
 
-def software_notes(
-    slow: SlowPath, connections: float, new_per_s: float, flows_per_connection: float
-) -> tuple[str, ...]:
-    """What happens in software with so many connections, each new one of which puts in so many datapath flows.
+def software_notes(slow: SlowPath, entries: float, new_per_s: float, flows_per_connection: float) -> tuple[str, ...]:
+    """What happens in software with so many conntrack entries, and new connections that each put in so many datapath flows.
 
-    Beyond conntrack_limit a connection finds no place and fails. OVS takes a flow out after its idle time; if more would
+    Linux counts entries, of which a connection has one per zone that it is committed in; beyond conntrack_limit it finds no
+    place and fails. OVS takes a flow out after its idle time; if more would
     be there by then than flow_limit allows, it waits 100 ms only, and puts no more in (ofproto-dpif-upcall.c): every
     packet that needs one goes to ovs-vswitchd.
     """
     found = []
     limit = slow.conntrack_limit.value
-    if connections > limit:
-        share = 1 - limit / connections
-        found.append(f"{share:.1%} of the connections fail: {connections:.0f} for {limit:.0f} places in conntrack")
+    if entries > limit:
+        found.append(
+            f"{1 - limit / entries:.1%} of its connections fail: {entries:.0f} entries, one per zone of each, for {limit:.0f} "
+            "places in conntrack; the numbers here are of connections that do not fail"
+        )
     flows = new_per_s * flows_per_connection * slow.idle.value / PS_PER_S
     if flows > slow.flow_limit.value:
         text = f"{flows:.0f} datapath flows would be there, {slow.flow_limit.value:.0f} are allowed"
