@@ -184,3 +184,15 @@ def test_settings_of_generate_keep_its_bounds(settings: dict[str, Any], words: s
     job = job_of("", head)
     with pytest.raises(YtwinError, match=words):
         scene_of(job, settings)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("topology.NetworkCard.node2-dpu.spec.ports", "banana"),
+        ("topology.NetworkCard.node2-dpu.spec.node", "nowhere"),
+    ],
+)
+def test_what_a_setting_makes_wrong_is_said_where_it_was_set(path: str, value: str):
+    with pytest.raises(YtwinError, match=f"^{path}: .*{value}"):
+        scene_of(article_job(""), {path: value})

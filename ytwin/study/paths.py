@@ -22,7 +22,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from itertools import pairwise
 from typing import Any, Final, TypeVar
@@ -44,6 +44,7 @@ ROOTS: Final = (
     "topology.KIND.NAME.FIELD"
 )
 _TOPOLOGY = re.compile(r"topology\.(\w+)\.(.+?)\.((?:spec|metadata|status)[.\[].+)")
+_ITEM = re.compile(r"items\[(\d+)\](.*)")
 _PATTERN = re.compile(r"[*?[]")
 _PART = re.compile(r"\.?([^.\[\]]+)|\[([^\]]+)\]")
 
@@ -229,7 +230,19 @@ def changed_topology(snapshot: Snapshot, settings: Settings, called: str) -> Sna
         objects += _copies(snapshot, whole(count, "services.count"), called)
     # Through the codec again: a setting may make an object invalid.
     document = {"apiVersion": "v1", "kind": "List", "items": objects}
-    return decode({"topology with settings": json.dumps(document)})
+    try:
+        return decode({"topology with settings": json.dumps(document)})
+    except InvalidInput as error:
+        raise InvalidInput(replace(p, where=_place(p.where, objects)) for p in error.problems) from None
+
+
+def _place(where: Location, objects: list[dict[str, Any]]) -> Location:
+    """A place in the list of objects as a study writes it: nobody has seen the list."""
+    found = _ITEM.fullmatch(where.path)
+    if found is None:
+        return where
+    item = objects[int(found[1])]
+    return Location(path=f"topology.{item['kind']}.{item['metadata']['name']}{found[2]}")
 
 
 def _topology_name(path: str) -> str:
