@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -310,8 +311,15 @@ def test_bulk_tcp() -> None:
 def test_jumbo_underlay_takes_nothing_off() -> None:
     jumbo = rounded(encapsulation__underlay_mtu=9000.0)
     many = BulkTcp("bulk", 64, window_segments=None)
-    found = predict(path(), (), {"node1": jumbo, "node2": jumbo}, many, assume=Outcome.OFFLOADED, intervals=False)
+    cards = {"node1": jumbo, "node2": jumbo}
+    found = predict(path(), (), cards, replace(many, mtu_bytes=1500), assume=Outcome.OFFLOADED, intervals=False)
     assert found[Metric.BANDWIDTH].value == pytest.approx(10e6 * 1448 * 8 / 1e9)
+    # The interfaces follow the underlay, if nobody says another MTU: 160 Gbit/s of PCIe's 200 are what a card's ports carry.
+    found = predict(path(), (), cards, many, assume=Outcome.OFFLOADED, intervals=False)
+    segment, frame = 8900 - 52, 8900 + 14
+    assert found.limit.startswith("sending ports") or found.limit.startswith("PCIe")
+    assert found[Metric.PACKET_RATE].value * 1e6 * 8 * (frame + 24) < 200e9
+    assert found[Metric.BANDWIDTH].value == pytest.approx(found[Metric.PACKET_RATE].value * 8e-3 * segment)
 
 
 def test_requests_of_one_client_are_the_inverse_of_the_round_trip() -> None:
@@ -379,6 +387,45 @@ def test_overload_loses_what_the_limit_does_not_carry() -> None:
     assert found[Metric.LOSS].value == pytest.approx(0.5)
     assert found.limit == "eswitch of node1"
     assert found[Metric.LATENCY].value == pytest.approx(21 + 100 * 0.03)  # a full queue
+
+
+@pytest.mark.parametrize("frames", [2, 10, 700])
+def test_one_client_waits_for_the_path_however_many_frames_its_request_has(frames: int) -> None:
+    """Frames follow one another: the work of all resources together is more than what one request takes."""
+    one = RequestResponse("large", 1, size_bytes=Constant(frames * 1348))
+    found = predict(path(), (), CARDS, one, assume=Outcome.OFFLOADED, intervals=False)
+    assert found.reply is not None
+    trip_ps = found.forward.latency_ps + found.reply.latency_ps
+    assert found[Metric.REQUEST_RATE].value == pytest.approx(1e12 / trip_ps)
+    assert found[Metric.LATENCY].value == pytest.approx(trip_ps / 2 / US)
+    rates = [
+        predict(path(), (), CARDS, replace(one, clients=n), assume=Outcome.OFFLOADED, intervals=False)[
+            Metric.REQUEST_RATE
+        ].value
+        for n in (2, 20, 64, 500, 900)
+    ]
+    assert rates == sorted(rates)
+    assert found.total is not None
+    most = min(1e12 * d.servers / d.service_ps for d in found.total.demands)
+    assert 0.98 * most < rates[-1] <= most
+
+
+def test_one_client_more_makes_little_difference() -> None:
+    """Where the narrowest resource is just busy, which is where an approximation is worst; 5000 are the steps of a recursion."""
+    card = rounded(host__packet_rate=1e6)
+    found = [
+        predict(
+            path(),
+            (),
+            {"node1": card, "node2": card},
+            RequestResponse("r", clients, Constant(10e9)),
+            assume=Outcome.OFFLOADED,
+            intervals=False,
+        )[Metric.LATENCY].value
+        for clients in (4999, 5000, 5001, 5002)
+    ]
+    steps = [after - before for before, after in pairwise(found)]
+    assert steps == pytest.approx([steps[0]] * 3, rel=0.03)
 
 
 def test_overload_has_a_latency_only_where_the_full_queue_has_an_end() -> None:

@@ -145,6 +145,19 @@ def test_many_clients_and_servers_in_exact_arithmetic(clients: int, servers: int
     assert found.throughput == pytest.approx(float(busy / work), rel=1e-11)
 
 
+@pytest.mark.parametrize("think", [0.0, 3 * 8_000, 3 * 20_000, 3 * 100_000])
+def test_any_number_of_clients_is_as_exact_recursion_says(think: float):
+    """Below, at and above the number of clients (about think / 3) at which the narrowest station is just busy."""
+    demands, counts = [3.0, 2.9, 1.0, 5.0], [1, 1, 1, None]
+    for clients in (1, 5000, 5001, 9000, 20_000):
+        exact = analytic.closed_mva(clients, demands, counts, think)
+        found = analytic.closed_many(clients, demands, counts, think)
+        assert found.throughput == pytest.approx(exact.throughput, rel=1e-6)
+        assert found.response == pytest.approx(exact.response, rel=1e-3)
+    assert analytic.closed_many(10**12, demands, counts, think).throughput == pytest.approx(1 / 3)
+    assert analytic.closed_many(10**6, [0.0, 2.0], [1, None], 8.0).throughput == pytest.approx(10**5)
+
+
 def test_entries_of_a_table_that_ages():
     """Connections of 8 jobs, 100 at a time: each lives for 8 * 100 gaps."""
     gap, idle, sweep = 1000, 4_000_000, 1_000_000
@@ -177,6 +190,8 @@ def test_hits_of_an_lru_table(capacity: int, popularity: float):
         lambda: analytic.mmc_wait(-1.0, 1.0),
         lambda: analytic.mmck(0.0, 1.0, 1, 1),
         lambda: analytic.closed_mva(0, [1.0], [1]),
+        lambda: analytic.closed_many(0, [1.0], [1]),
+        lambda: analytic.closed_many(9, [1.0], [2]),
         lambda: analytic.table_entries(1.0, -1.0, 1.0),
         lambda: analytic.forecast(Pipeline((Stage("a", Constant(1), table=Table("t", 1)),)), Arrivals(Constant(2))),
     ],

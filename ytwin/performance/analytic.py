@@ -7,7 +7,7 @@
   per kind of packet, so its variation is that of the mix. Above the limit the queue in front of it is full; where its
   length is not known, latency is left out, as engines leave it out.
 - Closed loads: mean value analysis with the resources as queueing stations and all other latency as delay. One client's
-  round trip is exactly the sum of the parts. MVA's exponential services make waits of many clients too long: engines do not.
+  round trip is exactly the path's latency. MVA's exponential services make waits of many clients too long: engines do not.
 - Tables: the state that goes with the rate (`tables.table_state`), found as a root, because the rate depends on the state.
 - Percentiles: constant parts, plus a log-normal distribution with mean and variance of the stacks' latency
   (host.latency_scv) and the waits.
@@ -31,15 +31,13 @@ from ytwin.performance.cpu import busy_cores, instructions
 from ytwin.performance.jobs import Job, Load, Loaded, payload_bits, slowness
 from ytwin.performance.latencies import Waits, apart, latencies, open_waits
 from ytwin.performance.types import Demand, Metric, PathCost, Share
-from ytwin.sim.analytic import closed_bounds, closed_mva
+from ytwin.sim.analytic import closed_many, closed_mva
 from ytwin.sim.distributions import Distribution
 from ytwin.sim.workloads import BulkTcp, ConnectRequestResponse, OpenRequests, PacketRate, RequestResponse
 
 EXACT_CLIENTS: Final = 64
 """Up to so many clients MVA is exact for stations with several servers; beyond, they are taken apart (Seidmann 1987)."""
 RATE_TOLERANCE: Final = 1e-9
-MOST_CLIENTS: Final = 5000
-"""Beyond, asymptotic bounds stand for MVA, which takes a step per client: so many clients meet the bottleneck or nobody."""
 SATURATED: Final = 0.98
 """A resource of a closed load that is busier than this is its limit."""
 
@@ -214,17 +212,24 @@ def _closed(case: Case, load: RequestResponse | ConnectRequestResponse) -> Answe
 
 
 def _loop(job: Job, clients: int, think: Distribution) -> float:
-    """Requests per second of so many clients. A station's work is part of the latency; what is left is delay."""
+    """Requests per second of so many clients. A station's work is part of the latency; what is left is delay.
+
+    Frames of one request are worked on side by side, so all its work may be more than its latency: then stations are taken, the
+    narrowest first, as far as the latency goes. What one client meets is the latency in any case, and what many meet is the
+    narrowest.
+    """
+    latency = job.total.latency_ps
     stations = [d for d in job.total.demands if d.share is not Share.INSERTION]
-    demands, servers = [d.service_ps for d in stations], [d.servers for d in stations]
-    delay = max(0.0, job.total.latency_ps - sum(demands))
-    counts: list[int | None] = [*servers]
-    if clients > MOST_CLIENTS:
-        return closed_bounds(clients, [*demands, delay], [*counts, None], think.mean).throughput * PS_PER_S
-    if clients > EXACT_CLIENTS:
-        delay += sum(d * (c - 1) / c for d, c in zip(demands, servers, strict=True))
-        demands, counts = [d / c for d, c in zip(demands, servers, strict=True)], [1] * len(servers)
-    return closed_mva(clients, [*demands, delay], [*counts, None], think.mean).throughput * PS_PER_S
+    demands = [d.service_ps for d in stations]
+    if clients <= EXACT_CLIENTS and sum(demands) <= latency:
+        counts: list[int | None] = [d.servers for d in stations]
+        delay = latency - sum(demands)
+        return closed_mva(clients, [*demands, delay], [*counts, None], think.mean).throughput * PS_PER_S
+    queued, left = [], latency
+    for narrow in sorted(map(slowness, stations), reverse=True):
+        queued.append(min(narrow, left))
+        left -= queued[-1]
+    return closed_many(clients, [*queued, left], [*[1] * len(queued), None], think.mean).throughput * PS_PER_S
 
 
 def _closed_variance(wait_ps: float, step_ps: float, clients: int, busy: float) -> float:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
+from scipy.optimize import brentq
 
 from ytwin.core.units import require
 from ytwin.sim.distributions import PerByte, Service
@@ -137,14 +139,57 @@ def closed_mva(clients: int, demands: Sequence[float], servers: Sequence[int | N
     require(clients >= 1, "clients", f"{clients}", "give at least 1")
     if any((count or 1) > 1 for count in servers):
         return _closed_convolution(clients, demands, servers, think)
-    queues = [0.0] * len(demands)
+    return _recursion(1, clients, [0.0] * len(demands), demands, servers, think)
+
+
+def _recursion(
+    first: int, last: int, queues: list[float], demands: Sequence[float], servers: Sequence[int | None], think: float
+) -> ClosedLoad:
+    """From `first` clients, with the mean queues of one client fewer, to `last`."""
     throughput = response = 0.0
-    for n in range(1, clients + 1):
+    for n in range(first, last + 1):
         times = [d if c is None else d * (1 + q) for d, c, q in zip(demands, servers, queues, strict=True)]
         response = sum(times)
         throughput = n / (think + response)
         queues = [throughput * time for time in times]
     return ClosedLoad(throughput, response)
+
+
+LAST_STEPS: Final = 5000
+"""Of `closed_many`. One takes some microseconds; what is wrong at their beginning is forgotten after about the square root of the
+number of clients."""
+
+
+def closed_many(
+    clients: int, demands: Sequence[float], servers: Sequence[int | None], think: float = 0.0
+) -> ClosedLoad:
+    """`closed_mva` for any number of clients, with one server per station: exact up to `LAST_STEPS` clients.
+
+    Beyond, the recursion begins that far below, from the queues of Bard's (1979) and Schweitzer's (1979) fixed point: who arrives
+    sees (n - 1) / n of the mean queue. O(stations) more than `LAST_STEPS` of the recursion, however many clients there are.
+    """
+    require(clients >= 1, "clients", f"{clients}", "give at least 1")
+    require(all(count in (1, None) for count in servers), "servers", "several", "use closed_mva, or take them apart")
+    before = max(0, clients - LAST_STEPS)
+    queues = _schweitzer(before, demands, servers, think) if before else [0.0] * len(demands)
+    return _recursion(before + 1, clients, queues, demands, servers, think)
+
+
+def _schweitzer(clients: int, demands: Sequence[float], servers: Sequence[int | None], think: float) -> list[float]:
+    """Mean numbers at the stations. With a throughput X, q = X d (1 + q (n - 1) / n) at each, and all together are n."""
+    part = (clients - 1) / clients
+    narrow = max((d for d, c in zip(demands, servers, strict=True) if c), default=0.0)
+    total = sum(demands) + think
+    # Beyond by more than it is rounded to: both bounds may be the answer.
+    high = (1 + 1e-12) * min(1 / (part * narrow) if part * narrow else math.inf, clients / total)
+
+    def at(throughput: float) -> list[float]:
+        return [
+            throughput * d / (1 if c is None else max(1e-15, 1 - throughput * d * part))
+            for d, c in zip(demands, servers, strict=True)
+        ]
+
+    return at(float(brentq(lambda x: x * think + sum(at(x)) - clients, 0.0, high, xtol=1e-18 * high, rtol=1e-14)))
 
 
 def _closed_convolution(
