@@ -64,8 +64,9 @@ def predict(
     Each value has low and high: every profile number that it rests on is moved to the ends of its interval, one at a time (a
     profile's number moves on all chassis that have the profile), and the changes are combined as the root of the sum of their
     squares, those upwards and those downwards on their own, by logarithms (a value of 0: as differences). So they are of
-    independent errors. Without `intervals` they are the value itself: quicker, for calls by the thousand. With an engine, what it measures has the interval of the mean over replications instead;
-    `seed` replays it. `duration_ps`: how long to measure, None: long enough; `memory_bytes`: what a run may take.
+    independent errors. Without `intervals` they are the value itself: quicker, for calls by the thousand. With an engine, what
+    it measures has the interval of the mean over replications instead; `seed` replays it. `duration_ps`: how long to measure,
+    None: long enough; `memory_bytes`: what a run may take.
     InvalidInput: programs, verdicts or profiles that do not belong together.
     """
     if engine not in get_args(Engine):
