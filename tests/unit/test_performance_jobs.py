@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from tests.performance_cases import leg as by_hand
 from tests.performance_cases import route
 from tests.performance_programs import path
+from ytwin import pipeline
+from ytwin.cli.files import read_files
 from ytwin.core.errors import InvalidInput
+from ytwin.datapath import programs
 from ytwin.datapath.offload_types import Outcome
 from ytwin.datapath.program import Direction, Op, Operation, Pass, Phase, Program
 from ytwin.hardware import HardwareProfile, Kind, shipped, with_values
@@ -20,6 +24,8 @@ from ytwin.performance.network import _shared_out
 from ytwin.performance.routes import routes_of
 from ytwin.sim.distributions import Constant
 from ytwin.sim.workloads import BulkTcp, ConnectRequestResponse, OpenRequests, PacketRate
+
+ROOT = Path(__file__).parents[2]
 
 
 def card(**numbers: float) -> HardwareProfile:
@@ -160,3 +166,39 @@ def test_a_mix_of_tcp_and_udp_is_half_of_each(load: ConnectRequestResponse | Ope
 def test_bulk_is_tcp() -> None:
     with pytest.raises(InvalidInput, match="bulk is TCP's streams, but the path is UDP"):
         predict(udp(TCP), (), CARDS, BulkTcp("b", 1), assume=Outcome.SOFTWARE, intervals=False)
+
+
+# --- interfaces ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mtu_bytes", [576, 1000])
+def test_what_a_subnet_says_bounds_segments(mtu_bytes: int) -> None:
+    """The smaller of both ends' interfaces, if it is smaller than what the underlay carries."""
+    small = tuple(replace(p, mtu_bytes=mtu_bytes) for p in TCP)
+    for engine in ("analytic", "fast"):
+        found = predict(small, (), CARDS, BulkTcp("b", 4, window_segments=None), engine, assume=Outcome.SOFTWARE)
+        bits = 1e9 * found[Metric.BANDWIDTH].value / (1e6 * found[Metric.PACKET_RATE].value)
+        assert bits == pytest.approx(8 * (mtu_bytes - 52))
+    large = tuple(replace(p, mtu_bytes=9000) for p in TCP)
+    loads = [BulkTcp("b", 4, window_segments=None), ConnectRequestResponse("r", 1, size_bytes=Constant(5000))]
+    for load in loads:
+        unlike = [predict(p, (), CARDS, load, assume=Outcome.SOFTWARE, intervals=False) for p in (TCP, large, small)]
+        assert unlike[0].values == unlike[1].values != unlike[2].values
+    note = predict(small, (), CARDS, PacketRate("p", 1e4, size_bytes=1200), assume=Outcome.SOFTWARE).notes[0]
+    assert f"has {mtu_bytes + 18} B at most" in note
+
+
+@pytest.mark.parametrize("subnet", ["10.10.1.0/24", "10.10.2.0/24"])
+def test_the_mtu_of_a_subnet_reaches_its_paths(subnet: str) -> None:
+    files = dict(read_files([str(ROOT / "topologies/article")]))
+    changed = {
+        name: text.replace(f"cidrBlock: {subnet}", f"cidrBlock: {subnet}\n  mtu: 576") for name, text in files.items()
+    }
+    assert changed != files
+    found = []
+    for texts in (files, changed):
+        twin = pipeline.build(pipeline.decode(texts))
+        host = next(h for h in twin.world.hosts if h.name == "Pod/default/client")
+        found.append(programs(pipeline.converse(twin, host, "10.233.46.185", 5001, "tcp"), twin.world))
+    assert {p.mtu_bytes for p in found[0]} == {0}
+    assert 576 in {p.mtu_bytes for p in found[1]}

@@ -134,6 +134,8 @@ class Program:
     delivered: bool
     address: str = ""
     """Backend "IP:PORT", "" where no load balancer chose: a backend may be reached at several."""
+    mtu_bytes: int = 0
+    """The smaller MTU of the interfaces of client and backend, as their Subnets say; 0: they say none."""
 
     @property
     def passes(self) -> int:

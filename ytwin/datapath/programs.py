@@ -93,12 +93,13 @@ class _Compiler:
         later = self._visits(second, client)
         entries = _entries(first)
         back = self._visits(path.reply, backend) if path.reply is not None else ()
+        mtu = min((host.mtu for host in (client, backend) if host is not None and host.mtu), default=0)
 
         def program(phase: Phase, visits: tuple[Visit, ...], walk: Walk) -> Program:
             direction = Direction.REPLY if walk is path.reply else Direction.FORWARD
             delivered = walk.verdict is Verdict.DELIVERED
             ends = (conversation.client, path.backend, conversation.destination, conversation.protocol)
-            return Program(*ends, phase, direction, visits, delivered, path.address)
+            return Program(*ends, phase, direction, visits, delivered, path.address, mtu)
 
         closes = conversation.protocol in CLOSING
         yield program(Phase.FIRST, _missing(first), path.forward)

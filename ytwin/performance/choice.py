@@ -93,6 +93,13 @@ class Case:
         visits = [v for p in self.of(Phase.ESTABLISHED, Direction.FORWARD) for v in p.visits]
         return min(self.cards[v.chassis].encapsulation.underlay_mtu.value for v in visits)
 
+    @property
+    def mtu_bytes(self) -> float:
+        """Of the largest packet that every path takes whole: what the underlay leaves beside a tunnel's header, less where a
+        Subnet says so."""
+        said = (p.mtu_bytes for p in self.of(Phase.ESTABLISHED, Direction.FORWARD) if p.mtu_bytes)
+        return min((self.underlay_mtu_bytes - self.overhead_bytes, *said))
+
     def offloading(self) -> frozenset[str]:
         """Chassis whose cards take established packets of some path."""
         return frozenset(self.connections_on_cards)

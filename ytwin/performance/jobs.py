@@ -51,9 +51,10 @@ class Job:
 
 
 def inner_mtu_bytes(case: Case, load: BulkTcp) -> int:
-    """What the sender's interface may send: the load's MTU, less if a tunnel has to fit into the underlay's."""
-    underlay = case.underlay_mtu_bytes - case.overhead_bytes
-    return int(min(load.mtu_bytes - load.encapsulation_bytes, underlay))
+    """What the sender's interface may send: as much as the path takes (the underlay's MTU less what a tunnel adds, and what the
+    Subnets say), unless the load says less."""
+    said = math.inf if load.mtu_bytes is None else load.mtu_bytes - load.encapsulation_bytes
+    return int(min(said, case.mtu_bytes))
 
 
 def frame_bytes(case: Case, load: Load) -> tuple[float, float]:
@@ -65,9 +66,8 @@ def frame_bytes(case: Case, load: Load) -> tuple[float, float]:
         return inner_mtu_bytes(case, load) + ETHERNET_HEADER_BYTES, 1.0
     if isinstance(load, PacketRate):
         return max(load.size_bytes - FCS_BYTES, SMALLEST_FRAME_BYTES), 1.0
-    mtu = case.underlay_mtu_bytes - case.overhead_bytes
     headers = IPV6_TCP_BYTES if is_ipv6(case) else IPV4_TCP_BYTES
-    most, size = mss_bytes(int(mtu), 0, is_ipv6(case)), load.size_bytes.mean
+    most, size = mss_bytes(int(case.mtu_bytes), 0, is_ipv6(case)), load.size_bytes.mean
     frames = max(1, math.ceil(size / most))
     return size / frames + headers + ETHERNET_HEADER_BYTES, float(frames)
 
@@ -210,11 +210,11 @@ class Loaded:
     def notes(self, jobs_per_s: float) -> tuple[str, ...]:
         """Packets that are too large, tables that are too small, rules that come too late."""
         found = []
-        most = self.case.underlay_mtu_bytes - self.case.overhead_bytes + ETHERNET_HEADER_BYTES + FCS_BYTES
+        most = self.case.mtu_bytes + ETHERNET_HEADER_BYTES + FCS_BYTES
         if isinstance(self.load, PacketRate) and self.load.size_bytes > most:
             found.append(
                 f"packets of {self.load.size_bytes} B are counted whole, but a frame on this path has {most:.0f} B at most "
-                "(encapsulation.underlay_mtu, less what a tunnel adds): they would be fragmented, or dropped"
+                "(encapsulation.underlay_mtu less what a tunnel adds, or its Subnets' mtu): they would be fragmented, or dropped"
             )
         for chassis, state in sorted(self.states(jobs_per_s).items()):
             if state.why:

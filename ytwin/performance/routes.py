@@ -98,7 +98,7 @@ class _Path:
             return mean, None
         # Sizes vary: work is a line through a packet without payload and a full one, or all of it in proportion to the size
         # where a request is several full ones.
-        most = mss_bytes(int(self.case.underlay_mtu_bytes - self.case.overhead_bytes), 0, is_ipv6(self.case))
+        most = mss_bytes(int(self.case.mtu_bytes), 0, is_ipv6(self.case))
         headers = frame - self.load.size_bytes.mean / frames
         full = self._cost(Phase.ESTABLISHED, direction, headers + most, software)
         if frames > 1:

@@ -17,6 +17,8 @@ from ytwin.sim.model import Closed, Open, Source, Step, poisson_gap
 IPV4_TCP_BYTES: Final = 20 + 20 + 12
 """IPv4 and TCP headers with the timestamps option, which Linux sends by default (RFC 9293, RFC 7323): MTU 1500 gives MSS 1448."""
 IPV6_TCP_BYTES: Final = 40 + 20 + 12
+ETHERNET_MTU_BYTES: Final = 1500
+"""IEEE 802.3: the largest payload of a frame."""
 ETHERNET_BYTES: Final = 14 + 4 + 8 + 12
 """Header, check sequence, preamble, gap between frames (IEEE 802.3): what a packet takes on the wire besides itself."""
 
@@ -32,12 +34,12 @@ def mss_bytes(mtu_bytes: int, encapsulation_bytes: int = 0, ipv6: bool = False) 
 class BulkTcp:
     """Streams that always have something to send. Each keeps `window_segments` full segments under way (a fixed window: no
     losses are expected in the model; a lost segment is sent again after the retransmission time-out). None: whoever knows the
-    path decides, as autotuning does.
+    path decides, as autotuning does. Likewise an MTU of None is what the path takes; where none is known, Ethernet's.
     """
 
     name: str
     streams: int
-    mtu_bytes: int = 1500
+    mtu_bytes: int | None = None
     encapsulation_bytes: int = 0
     ipv6: bool = False
     window_segments: int | None = 64
@@ -54,12 +56,16 @@ class BulkTcp:
             f"{self.encapsulation_bytes}",
             "give 0 or more",
         )
-        mss_bytes(self.mtu_bytes, self.encapsulation_bytes, self.ipv6)
+        mss_bytes(self._mtu_bytes, self.encapsulation_bytes, self.ipv6)
+
+    @property
+    def _mtu_bytes(self) -> int:
+        return ETHERNET_MTU_BYTES if self.mtu_bytes is None else self.mtu_bytes
 
     @property
     def mss_bytes(self) -> int:
         """Payload of a segment."""
-        return mss_bytes(self.mtu_bytes, self.encapsulation_bytes, self.ipv6)
+        return mss_bytes(self._mtu_bytes, self.encapsulation_bytes, self.ipv6)
 
     def goodput_bit_per_s(self, segments_per_s: float) -> float:
         """Payload that so many segments carry."""
@@ -67,7 +73,7 @@ class BulkTcp:
 
     def source(self, route: Sequence[Step]) -> Closed:
         """Every place of every window is a client that sends its next segment when the last one is acknowledged."""
-        size = Constant(self.mtu_bytes - self.encapsulation_bytes)
+        size = Constant(self._mtu_bytes - self.encapsulation_bytes)
         where = f"load {self.name}.window_segments"
         require(self.window_segments is not None, where, "no window", "say how many segments a stream has under way")
         clients = self.streams * (self.window_segments or 1)

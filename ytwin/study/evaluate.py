@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any, Final, Literal, TypeVar
@@ -42,7 +42,7 @@ from ytwin.resources.codec import decode
 from ytwin.resources.model import Metadata, NetworkCard, NetworkCardSpec, Node, YusurService
 from ytwin.resources.snapshot import Snapshot
 from ytwin.sim.streams import Streams
-from ytwin.sim.workloads import BulkTcp, PacketRate
+from ytwin.sim.workloads import PacketRate
 from ytwin.study.amounts import amount
 from ytwin.study.balance import KEYS, balance
 from ytwin.study.designs import variants
@@ -242,16 +242,11 @@ class _Scenes:
         verdicts = self.memory.once("verdicts", key, lambda: judge_offload(found, cards))
         return Scene(self.twin(settings), found, cards, verdicts, client, to)
 
-    def load(self, settings: Settings, cards: Mapping[str, HardwareProfile]) -> Load:
+    def load(self, settings: Settings) -> Load:
         fields = load_of(self.job.study.spec, settings)
         if not fields:
             raise wrong("load", "the study has no load", "write load: {kind: ...}")
-        named = self.memory.once("load", fields, lambda: _decoded(self.job.study, fields))
-        if isinstance(named, BulkTcp):
-            # The interfaces follow the underlay: a larger one is there to be used.
-            sizes = [int(card.encapsulation.underlay_mtu.value) for card in cards.values()]
-            return replace(named, mtu_bytes=max(sizes, default=named.mtu_bytes))
-        return named
+        return self.memory.once("load", fields, lambda: _decoded(self.job.study, fields))
 
 
 def _decoded(study: Study, fields: Mapping[str, Any]) -> Load:
@@ -312,7 +307,7 @@ def check_inputs(job: Job) -> None:
     if spec.model not in MODELS:
         raise wrong("model", f"no model {spec.model!r}", f"there are {', '.join(MODELS)}")
     if spec.load:
-        scenes.load(settings, {})
+        scenes.load(settings)
 
 
 def scene_of(job: Job, settings: Settings, memory: Memory | None = None) -> Scene:
@@ -345,7 +340,7 @@ def evaluate_path(job: Job, point: Point, memory: Memory) -> tuple[dict[str, flo
     """What the path gives under the load. The topology's number of Services counts for kube-proxy."""
     settings, scenes = dict(point.settings), _Scenes(job, memory)
     scene = scenes.scene(settings, point.seed if point.draws else None)
-    load = scenes.load(settings, scene.cards)
+    load = scenes.load(settings)
     prediction = predict(
         scene.programs,
         scene.verdicts,
@@ -419,7 +414,7 @@ def evaluate_sizing(job: Job, point: Point, memory: Memory) -> tuple[dict[str, f
     fields = _fields_of(settings, "busy", "nodePrice", "cardPrice")
     plan = plan_of({name: _plain(value, f"model.{name}") for name, value in fields.items()})
     scene = scenes.scene(settings, point.seed if point.draws else None)
-    metrics, texts = sizing(scene, scenes.load(settings, scene.cards), plan)
+    metrics, texts = sizing(scene, scenes.load(settings), plan)
     return metrics, {**texts_of_verdicts(scene.verdicts), **texts}
 
 
@@ -444,7 +439,7 @@ def evaluate_neighbour(job: Job, point: Point, memory: Memory) -> tuple[dict[str
     beside = {**settings, **{f"path.{name}": value for name, value in fields.items() if name != "rate"}}
     chance = point.seed if point.draws else None
     scene, other = scenes.scene(settings, chance), scenes.scene(beside, chance)
-    return neighbour(scene, other, scenes.load(settings, scene.cards), rate.value)
+    return neighbour(scene, other, scenes.load(settings), rate.value)
 
 
 def _fields_of(settings: Settings, *known: str) -> dict[str, Scalar]:

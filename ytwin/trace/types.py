@@ -33,6 +33,8 @@ class Host:
     routes: tuple[Route, ...]
     vpc: str = ""
     subnet: str = ""
+    mtu: int = 0
+    """Of its interface, as its Subnet says; 0: that says none."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from ytwin.nodes.config import Attachment, NodeConfig
 from ytwin.northbound.names import localnet_port, object_of
 from ytwin.northbound.rows import LogicalSwitchPort, Northbound
 from ytwin.resources.addresses import networks, split_dual, version_of
-from ytwin.resources.model import EipGateway
+from ytwin.resources.model import EipGateway, Subnet
 from ytwin.resources.snapshot import ObjectId, Snapshot, id_of
 from ytwin.resources.workload import default_vpc, pools_of, workloads
 from ytwin.trace.types import Host, Route, World
@@ -88,6 +88,7 @@ def _localnets(southbound: Southbound, configs: tuple[NodeConfig, ...]) -> tuple
 def _edge_hosts(snapshot: Snapshot, northbound: Northbound, configs: tuple[NodeConfig, ...]) -> tuple[Host, ...]:
     by_id = {w.id: w for w in workloads(snapshot)}
     switch_of = {row.name: row.switch for row in northbound.of_type(LogicalSwitchPort)}
+    mtus = {subnet.name: subnet.spec.mtu for subnet in snapshot.all(Subnet)}
     hosts = []
     for config in configs:
         for attachment in config.attachments:
@@ -105,6 +106,7 @@ def _edge_hosts(snapshot: Snapshot, northbound: Northbound, configs: tuple[NodeC
                     routes=_routes(config, attachment),
                     vpc=vpc,
                     subnet=subnet,
+                    mtu=mtus.get(subnet, 0),
                 )
             )
     return tuple(hosts)
