@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -90,6 +91,47 @@ def test_what_too_small_tables_do_is_said(capsys: pytest.CaptureFixture[str]) ->
     assert "connections stay in software" in out
 
 
+def test_packets_that_do_not_fit_are_noted(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """1500 B of the underlay, less 100 B for the tunnel, and Ethernet's 18 B; requests are cut to frames."""
+    for load, noted in (
+        ("packets=1 k/s,size=1419 B", True),
+        ("packets=1 k/s,size=1418 B", False),
+        ("requests=1 /s,size=1 MB", False),
+    ):
+        _, out, _ = run(capsys, *SMALL, "--load", load)
+        assert ("a frame between nodes has 1418 B at most" in out) is noted
+    file = tmp_path / "flows.csv"
+    file.write_text(HEADER + "node1,scenario1,10,1000,0,0\nnode1,scenario1,10,9000,0,0\n")
+    _, out, _ = run(capsys, "capacity", FOUR, "--flows", str(file), "--json")
+    (note,) = json.loads(out)["clusters"][0]["notes"]
+    assert note.startswith(f"packets of 9000 B ({file}:3) are counted whole")
+
+
+def test_nothing_left_after_a_loss_is_no_endless_growth(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file = tmp_path / "flows.csv"
+    file.write_text(HEADER + "node1,scenario1,100000,300,10,5\n")
+    _, out, _ = run(capsys, "capacity", FOUR, "--flows", str(file), "--lose", "node1")
+    assert re.search(r"node1 \(node\) +nothing is carried +- ", out)
+    assert "inf times" not in out
+    code, out, err = run(capsys, "capacity", FOUR, *LOAD, "--down", "node1", "--down", "node2", "--down", "node3")
+    assert (code, out) == (2, "")
+    assert "no node is left without node1, node2, node3" in err
+
+
+def test_huge_loads_have_few_digits(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = run(capsys, *SMALL, "--load", "packets=1e29 /s")
+    assert re.search(r"This load does not fit\. \d\.\d+e-\d+ of it does", out)
+    assert max(map(len, out.split())) < 40
+
+
+@pytest.mark.parametrize(
+    ("options", "said"), [((), "say what the cluster carries"), ((*LOAD, "--flows", "x.csv"), "give one of the two")]
+)
+def test_load_or_flows(capsys: pytest.CaptureFixture[str], options: tuple[str, ...], said: str) -> None:
+    code, _, err = run(capsys, *SMALL, *options)
+    assert (code, said in err) == (2, True)
+
+
 def test_measured_flows(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """Only where they come from and go to is there work; a workload may be called itself."""
     file = tmp_path / "flows.csv"
@@ -129,6 +171,8 @@ def test_flows_of_a_generated_cluster_are_its_load_if_they_are_even() -> None:
         (HEADER + "node1,a,1,64,0\n", 2, "5 cells under 6 columns"),
         (HEADER + "node1,,1,64,0,0\n", 2, "nothing stands here"),
         (HEADER + "node1,a,1,0,0,0\n", 2, "packets without bytes"),
+        (HEADER + "node1,a,1e300,64,0,0\n", 2, "beyond all that can be reckoned with"),
+        (HEADER + "node1,a,10,64,20,1\n", 2, "20 new connections/s but 10 packets/s"),
         (HEADER, 0, "no flow in this file"),
         ("", 1, "no column src_node"),
     ],
@@ -164,6 +208,8 @@ def test_flows_of_unknown_names_are_said(capsys: pytest.CaptureFixture[str], tmp
         ("packets=5 /s,size=20 B", "no packet has 20 B"),
         ("packets=5 /s,zipf=x", "is no number"),
         ("packets", "is no field"),
+        ("packets=100 k/s,new=200 k/s", "each connection has one at least"),
+        ("requests=1 k/s,new=2 k/s,lifetime=1 s", "each connection has one at least"),
     ],
 )
 def test_bad_loads_are_said(load: str, said: str) -> None:

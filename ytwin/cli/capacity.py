@@ -84,7 +84,9 @@ def capacity(
     from ytwin.cluster import parse_traffic  # noqa: PLC0415
     from ytwin.cluster.report import to_json  # noqa: PLC0415
 
-    if bool(load) == bool(flows):
+    if load and flows:
+        raise YtwinError("--load and --flows both say what the cluster carries: give one of the two")
+    if not load and not flows:
         raise YtwinError("say what the cluster carries: --load packets=50 k/s,..., or --flows FILE")
     if bool(paths) == bool(nodes):
         raise YtwinError("name files of a topology, or give --nodes to generate a cluster, one of the two")
@@ -215,6 +217,9 @@ def _from_twin(
     from ytwin.datapath import limits_of  # noqa: PLC0415
 
     def loaded(asked: _Asked, lost: str) -> tuple[Cluster, Offered]:
+        if {config.node for config in cards.twin.nodes} <= {*down, lost}:
+            without = f" without {', '.join(filter(None, (*down, lost)))}" if down or lost else ""
+            raise YtwinError(f"no node is left{without}: there is nothing to ask; lose fewer")
         # A reconciled snapshot compiles to the same, and standard input could not be read again.
         there = pipeline.build(cards.twin.snapshot, observed, (*down, lost)) if lost else cards.twin
         place = (there.snapshot, there.world, limits_of(there.nodes), cards.cards)

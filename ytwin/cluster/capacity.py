@@ -54,6 +54,8 @@ class Capacity:
     """Of the load, both directions, each packet once."""
     new_per_s: float
     alive: float
+    told: tuple[str, ...] = ()
+    """Notes on the load itself."""
 
     @property
     def limit(self) -> str:
@@ -102,6 +104,7 @@ def capacity(cluster: Cluster, offered: Offered) -> Capacity:
         float(total[Rate.FORWARD] + total[Rate.REPLY]),
         float(total[Rate.NEW]),
         float(total[Rate.ALIVE]),
+        offered.notes,
     )
 
 
@@ -168,8 +171,9 @@ def measures(found: Capacity) -> tuple[dict[str, float], dict[str, str]]:
 
 
 def notes(found: Capacity) -> tuple[str, ...]:
-    """What else happens at the load itself: tables that are too small, rules that come too late, Services without a path."""
-    said = []
+    """What else happens at the load itself: packets that do not fit, tables that are too small, rules that come too late,
+    Services without a path."""
+    said = list(found.told)
     for resource in SOFT:
         shares: Floats = found.now.shares[:, PLACE[resource]]
         over = np.flatnonzero(shares > 1)

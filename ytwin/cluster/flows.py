@@ -11,8 +11,11 @@ from typing import Final
 
 import numpy as np
 
+from ytwin.cluster.traffic import too_large
 from ytwin.cluster.types import Floats, Rate
 from ytwin.core.errors import InvalidInput, Location, Problem
+from ytwin.core.units import MOST
+from ytwin.hardware.model import HardwareProfile
 from ytwin.performance.cost import SMALLEST_FRAME_BYTES
 from ytwin.performance.jobs import FCS_BYTES
 from ytwin.resources.fields import nearest
@@ -56,6 +59,11 @@ class Flow:
         found[Rate.REPLY], found[Rate.REPLY_BYTES] = back, back * (SMALLEST_FRAME_BYTES if self.bulk else frame)
         found[Rate.NEW], found[Rate.ALIVE] = self.new_per_s, self.new_per_s * self.lifetime_s
         return found
+
+
+def notes_on(flows: Sequence[Flow], profiles: Sequence[HardwareProfile]) -> tuple[str, ...]:
+    """Packets that do not fit."""
+    return too_large({str(flow.where): 0.0 if flow.bulk else flow.bytes_per_packet for flow in flows}, profiles)
 
 
 def decode_flows(file: str, text: str) -> tuple[Flow, ...]:
@@ -123,6 +131,8 @@ def _flow(row: Mapping[str, str], where: Location, problems: list[Problem]) -> F
             values[name] = math.nan
         if not 0 <= values[name] < math.inf:
             wrong(name, f"{text!r} is no number of at least 0", "write a plain number; the column says its unit")
+        elif values[name] > MOST:
+            wrong(name, f"{text!r} is beyond all that can be reckoned with", f"write at most {MOST:g}")
     destination = next((row[name] for name in DESTINATIONS if name in row), "")
     for column, text in ((SOURCE, row[SOURCE]), ("service", destination)):
         if not text:
@@ -131,6 +141,9 @@ def _flow(row: Mapping[str, str], where: Location, problems: list[Problem]) -> F
         wrong("bulk", f"{row['bulk']!r}", "write 1 for full segments of TCP, 0 for other packets")
     if values["packets_per_s"] > 0 and values["bytes_per_packet"] <= 0:
         wrong("bytes_per_packet", "packets without bytes", "write the mean size with its check sequence, 64 or more")
+    if 0 < values["packets_per_s"] < values["new_connections_per_s"]:
+        message = f"{row['new_connections_per_s']} new connections/s but {row['packets_per_s']} packets/s"
+        wrong("new_connections_per_s", message, "each connection has one at least")
     if len(problems) > before:
         return None
     packets, octets, new, lifetime = (values[name] for name in RATES)

@@ -15,7 +15,7 @@ from typing import Final, Literal
 import numpy as np
 import yaml
 
-from ytwin.cluster.flows import Flow
+from ytwin.cluster.flows import Flow, notes_on
 from ytwin.cluster.survey import OUTSIDE, survey
 from ytwin.cluster.types import Cluster, Floats, Integers, Mode, Offered, PathClass, Rows
 from ytwin.core.errors import InvalidInput, Location, Problem
@@ -282,4 +282,4 @@ def generated_flows(cluster: Cluster, flows: Sequence[Flow]) -> tuple[Cluster, O
     alone = np.zeros((len(used), len(cluster.nodes)))
     alone[list(used.values()), list(used)] = 1.0
     measured = replace(cluster, rows=found, clients=alone)
-    return measured, Offered(np.array(rates), np.array(bulk, dtype=np.bool_), text)
+    return measured, Offered(np.array(rates), np.array(bulk, dtype=np.bool_), text, notes_on(flows, cluster.profiles))

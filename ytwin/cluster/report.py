@@ -19,6 +19,9 @@ Json = dict[str, Any]
 HEADER: Final = ("resource", "fullest node", "busy", "95 %", "median", "can grow", "")
 LOSSES: Final = ("lost", "can grow", "then full", "busiest", "not served")
 MOST_LISTED: Final = 10
+NOTHING: Final = "nothing is carried"
+SMALL: Final = 1e-4
+"""Below, places after the point say nothing."""
 
 
 @dataclass(frozen=True)
@@ -32,19 +35,19 @@ class Loss:
 
 def words(found: Capacity) -> str:
     """The answer in one sentence."""
+    served = f"{len(found.cluster.failures)} of {len(found.cluster.services)} Services are not served, or not wholly."
     if not found.limit:
-        return "This load asks nothing of the cluster."
+        return (
+            f"{NOTHING.capitalize()}: {served}" if found.cluster.failures else "This load asks nothing of the cluster."
+        )
     others = f" (and of {found.alike - 1} more)" if found.alike > 1 else ""
     full = f"the first resource is full: {found.limit}{others}"
     if found.scale >= 1:
         text = f"This load can grow {number(found.scale)} times until {full}."
     else:
-        text = f"This load does not fit. {number(found.scale)} of it does, until {full}."
-    if found.cluster.failures:
-        text += (
-            f" {len(found.cluster.failures)} of {len(found.cluster.services)} Services are not served, or not wholly."
-        )
-    return text
+        part = number(found.scale) if found.scale >= SMALL else f"{found.scale:.3g}"
+        text = f"This load does not fit. {part} of it does, until {full}."
+    return f"{text} {served}" if found.cluster.failures else text
 
 
 def rows(found: Capacity) -> list[tuple[str, ...]]:
@@ -64,7 +67,7 @@ def loss_rows(losses: Sequence[Loss]) -> list[tuple[str, ...]]:
     return [
         (
             loss.what,
-            f"{number(loss.found.scale)} times",
+            f"{number(loss.found.scale)} times" if math.isfinite(loss.found.scale) else NOTHING,
             loss.found.limit or "-",
             _percent(busiest(loss.found)),
             str(len(loss.found.cluster.failures)),
@@ -80,7 +83,7 @@ def busiest(found: Capacity) -> float:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.3g} %" if 0 < share < 10 else f"{100 * share:.0f} %"
+    return f"{100 * share:.3g} %" if 0 < share < 10 else f"{number(round(100 * share))} %"
 
 
 def what_of(found: Capacity) -> str:

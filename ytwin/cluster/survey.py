@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ytwin.cluster.classes import check_profiles, path_class, slots_of
-from ytwin.cluster.flows import Flow
-from ytwin.cluster.types import Cluster, Floats, Mode, Offered, PathClass, Rows
+from ytwin.cluster.flows import Flow, notes_on
+from ytwin.cluster.types import Cluster, Floats, Mode, Offered, PathClass, Rate, Rows
 from ytwin.core.errors import InvalidInput, Location, Problem
 from ytwin.datapath import Limit, limited, programs
 from ytwin.datapath.program import Program
@@ -76,8 +76,10 @@ def surveyed_flows(
             problems += error.problems
     if problems:
         raise InvalidInput(problems)
-    text = f"{len(flows)} flows of {flows[0].where.file}"
-    return room.cluster(), Offered(np.array(rates).reshape(len(bulk), -1), np.array(bulk, dtype=np.bool_), text)
+    text = f"{len(flows)} flows of {flows[0].where.file}" if flows else "no flows"
+    cluster = room.cluster()
+    shaped = np.array(rates).reshape(len(bulk), len(Rate))
+    return cluster, Offered(shaped, np.array(bulk, dtype=np.bool_), text, notes_on(flows, cluster.profiles))
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -141,6 +141,10 @@ def _together(values: Mapping[str, float], where: str) -> list[Problem]:
         wrong(
             "new and connections at once", "say how long connections live (lifetime), or how many there are at a time"
         )
+    for kind in ("packets", "requests"):
+        if 0 < values.get(kind, 0.0) < values.get("new", 0.0):
+            message = f"{values['new']:g} new connections/s but {values[kind]:g} {kind}/s"
+            wrong(message, f"each connection has one at least; raise {kind}, or leave them out")
     if "lifetime" in values and not values.get("new"):
         wrong("lifetime without new", "say how many connections are opened (new), or how many there are (connections)")
     if "size" in values and not values["size"] >= SMALL_PACKET_BYTES and "requests" not in values:
@@ -154,7 +158,26 @@ def offered(cluster: Cluster, traffic: Traffic) -> Offered:
     per_row = share[cluster.rows.service] * cluster.rows.portion
     rates = per_row[:, None] * rates_of(traffic, cluster.profiles)
     bulk = np.full(len(cluster.rows), traffic.bulk)
-    return Offered(rates, bulk, traffic.text)
+    sized = traffic.size_bytes if not traffic.requests_per_s else 0.0
+    return Offered(rates, bulk, traffic.text, too_large({traffic.text: sized}, cluster.profiles))
+
+
+def too_large(sizes: Mapping[str, float], profiles: Sequence[HardwareProfile]) -> tuple[str, ...]:
+    """A note if some packets (name -> size with check sequence, in bytes) do not fit the frames of these profiles' underlay."""
+    most = most_bytes(profiles) + ETHERNET_HEADER_BYTES + FCS_BYTES if profiles else math.inf
+    over = [name for name, size in sizes.items() if size > most]
+    if not over:
+        return ()
+    of = f" ({over[0]}{f' and {len(over) - 1} more' if len(over) > 1 else ''})" if len(sizes) > 1 else ""
+    return (
+        f"packets of {sizes[over[0]]:.0f} B{of} are counted whole, but a frame between nodes has {most:.0f} B at most "
+        "(encapsulation.underlay_mtu, less what a tunnel adds): they would be fragmented, or dropped",
+    )
+
+
+def most_bytes(profiles: Iterable[HardwareProfile]) -> float:
+    """The largest IP packet that fits a tunnel between nodes with these profiles, in bytes."""
+    return min(p.encapsulation.underlay_mtu.value - p.encapsulation.overhead.value for p in profiles)
 
 
 def popularity(services: int, zipf: float) -> Floats:
@@ -165,9 +188,11 @@ def popularity(services: int, zipf: float) -> Floats:
 
 def rates_of(traffic: Traffic, profiles: tuple[HardwareProfile, ...]) -> Floats:
     """[Rate] of one mean Service. Frames are as long as the smallest MTU of the profiles lets them be."""
-    mtu = min(p.encapsulation.underlay_mtu.value - p.encapsulation.overhead.value for p in profiles)
-    most = mss_bytes(int(mtu))
     found = np.zeros(len(Rate))
+    if not profiles:  # no node is left
+        return found
+    mtu = most_bytes(profiles)
+    most = mss_bytes(int(mtu))
     size = traffic.size_bytes or SMALL_PACKET_BYTES
     frame, packets, replies = max(size - FCS_BYTES, SMALLEST_FRAME_BYTES), traffic.packets_per_s, traffic.replies
     if traffic.bulk:

@@ -160,3 +160,5 @@ class Offered:
     """[row]: full segments of TCP, for which host stacks have another rate."""
     text: str
     """For people."""
+    notes: tuple[str, ...] = ()
+    """What is wrong with it."""
