@@ -21,7 +21,17 @@ from ytwin.core.units import PS_PER_S, bad, require
 from ytwin.performance.analytic import answer
 from ytwin.performance.choice import Case
 from ytwin.performance.loads import Load
-from ytwin.performance.network import DELAY, Route, build, jobs_for, mean_ps, pipeline_of, queues, turns
+from ytwin.performance.network import (
+    DELAY,
+    Route,
+    build,
+    handshake_steps,
+    jobs_for,
+    mean_ps,
+    pipeline_of,
+    queues,
+    turns,
+)
 from ytwin.performance.routes import opened_per_s, routes_of, segment
 from ytwin.performance.types import Metric, Prediction, Value
 from ytwin.sim import fast, reference
@@ -38,6 +48,8 @@ Floats = npt.NDArray[np.float64]
 REPLICATIONS: Final = 5
 WARMUP: Final = 0.25
 """What is left out at the beginning, as a part of what is measured."""
+ROUND_TRIPS: Final = 100
+"""Of every client of a closed load, measured if nothing else is said and that is no more than some 100,000 jobs."""
 FEWEST_FOR_P99: Final = 100
 MOST_STREAMED_BYTES: Final = 64 * 2**20
 """What a streamed run takes, whatever its length."""
@@ -143,11 +155,40 @@ def _time(time_ps: float) -> str:
     return f"{time_ps:.0f} ps"
 
 
-def default_duration_ps(network: Network, engine: Engine) -> int:
-    """10 ms, or as long as 20,000 jobs take (the reference engine: 200 us and 1,000)."""
-    least_ps, jobs = (10**10, 20_000) if engine == "fast" else (2 * 10**8, 1_000)
+def default_duration_ps(network: Network, engine: Engine, jobs_per_s: float = 0.0) -> int:
+    """10 ms, or as long as 20,000 jobs take (the reference engine: 200 us and 1,000).
+
+    Clients of closed loads begin together, and it takes some of their round trips until they come at any time; a part of a round
+    trip at either end counts little among `ROUND_TRIPS`. `jobs_per_s`: what to expect, 0: not known.
+    """
+    least_ps, jobs, most = (10**10, 20_000, 200_000) if engine == "fast" else (2 * 10**8, 1_000, 10_000)
     per_ms = sum(jobs_for(network, 10**9).values()) if network.sources else 0
-    return max(least_ps, math.ceil(10**9 * jobs / max(1, per_ms)))
+    needed = min(most, ROUND_TRIPS * _clients(network))
+    trips_ps = PS_PER_S * needed / jobs_per_s if jobs_per_s > 0 else 0.0
+    return max(least_ps, math.ceil(10**9 * jobs / max(1, per_ms)), math.ceil(trips_ps))
+
+
+def _clients(network: Network) -> int:
+    return sum(source.clients for source in network.sources if isinstance(source, Closed))
+
+
+def _expected_per_s(analytic: Prediction) -> float:
+    """Jobs per second by formula; 0: none is known."""
+    known = {v.metric: v.value for v in analytic.values}
+    return known.get(Metric.REQUEST_RATE, 1e6 * known.get(Metric.PACKET_RATE, 0.0))
+
+
+def _few_round_trips(network: Network, duration_ps: int, jobs_per_s: float) -> tuple[str, ...]:
+    """What a run says that is over before the clients come at any time."""
+    clients = _clients(network)
+    trips = jobs_per_s * duration_ps / PS_PER_S / clients if clients else math.inf
+    if not 0 < trips < 0.99 * ROUND_TRIPS:
+        return ()
+    longer = _time(duration_ps * ROUND_TRIPS / trips)
+    return (
+        f"{_time(duration_ps)} are {trips:.2g} round trips of its {clients} clients, which begin together: rates may be off by "
+        f"{min(1.0, 0.5 / trips):.1%}; --duration '{longer}' makes it {0.5 / ROUND_TRIPS:.1%}",
+    )
 
 
 def simulate_network(run: Run, engine: Engine, streams: Streams) -> Outcome:
@@ -204,8 +245,8 @@ def _outcome(run: Run, result: Result) -> Outcome:
         measured = (one.start_ps >= begin_ps) & (one.start_ps < end_ps)
         took_ps = (one.end_ps - one.start_ps).astype(np.float64)
         if run.asking:
-            opening = [i for i, step in enumerate(source.steps) if step.opening]
-            took_ps /= 2.0 * (1 + (one.waits_ps[opening[-1]] >= 0)) if opening else 2.0
+            greeting = handshake_steps(source)
+            took_ps /= 2.0 * (1 + (one.waits_ps[greeting - 1] >= 0)) if greeting else 2.0
         latencies.append(took_ps[measured & one.done])
         tries += int(one.tries[measured].sum())
         lost += int((one.tries[measured] - one.done[measured]).sum())
@@ -306,10 +347,15 @@ def simulate_routes(
         build(routes, load, places, connections_per_s, limit_per_s, stream_ps, turn)
         for turn in range(turns(len(routes), load))
     ]
-    duration = default_duration_ps(networks[0], engine) if duration_ps is None else duration_ps
+    expected = _expected_per_s(analytic)
+    long_enough_ps = default_duration_ps(networks[0], engine, expected)
+    duration = long_enough_ps if duration_ps is None else duration_ps
     asking = not isinstance(load, BulkTcp | PacketRate)
     runs = [planned(network, duration, engine, memory_bytes, asking) for network in networks]
     outcomes = [_mean([simulate_network(run, engine, Streams(seed, k)) for run in runs]) for k in range(replications)]
+    if not any(outcome.done_per_s for outcome in outcomes):
+        hint = f"simulate longer: --duration '{_time(max(long_enough_ps, 10 * duration))}'"
+        raise bad("duration", "duration", f"not one job was done in {_time(duration)}: there is nothing to tell", hint)
     found = _measured(load, outcomes, mss_bytes, _overloaded(load, analytic, limit_per_s))
     values = [
         found.pop(v.metric) if v.metric in found else _carried(v, analytic, outcomes, load)
@@ -323,6 +369,22 @@ def simulate_routes(
         engine=engine,
         seed=seed,
         utilisation=frozendict({name: busy[name] for name in sorted(busy) if name != DELAY}),
+        notes=(*analytic.notes, *_few_round_trips(networks[0], duration, expected), *_stored_whole(routes)),
+    )
+
+
+def _stored_whole(routes: Sequence[Route]) -> tuple[str, ...]:
+    """What engines take too long for: a request of many frames passes each resource whole before it goes on to the next, where
+    frames really follow one another."""
+    ways = [(route.weight, leg) for route in routes for leg in (route.forward, route.reply)]
+    total = sum(weight for weight, _ in ways)
+    path_ps = sum(weight * leg.cost.latency_ps for weight, leg in ways) / total
+    more_ps = sum(weight * max(0.0, leg.worked_ps - leg.cost.latency_ps) for weight, leg in ways) / total
+    if more_ps <= 0.01 * path_ps:
+        return ()
+    return (
+        f"the engine has all frames of a request pass a resource before the first goes on: of latency, one way, up to "
+        f"{_time(more_ps)} are too much (the formulas let frames follow one another)",
     )
 
 
