@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
-from tests.study_cases import Measure, article_job, job_of, solve
+from tests.study_cases import Measure, article_job, job_of, queue, solve
 from ytwin.core.errors import YtwinError
 from ytwin.report import Table, Text
+from ytwin.report.plots import log_axis
+from ytwin.study.amounts import amount
 from ytwin.study.evaluate import Job, Memory, evaluate
+from ytwin.study.goals import answer
 from ytwin.study.page import Made, answer_table, page
-from ytwin.study.points import Point
+from ytwin.study.points import Asking, Point
+from ytwin.study.words import sentences
 
 MADE = Made("ytwin study run test", "0", "", 1)
 
@@ -69,3 +74,51 @@ def test_assumptions_are_told_of_every_kind_of_study(more: str):
     assert {row[0] for row in table.rows} == {"ovs-kernel"}
     assert any(str(row[1]).startswith("slow_path.") for row in table.rows)
     assert {row[4] for row in table.rows} <= {"calibrated", "assumed"}
+
+
+def flat(_job: Job, point: Point, _memory: Memory) -> tuple[dict[str, float], dict[str, str]]:
+    """Few flows are all alike; of the last two the intervals overlap."""
+    flows = amount(point["load.flows"])
+    assert flows is not None
+    value = max(5.0, flows.value)
+    return {"latency_us": value, "latency_us.low": value - 0.6, "latency_us.high": value + 0.6}, {}
+
+
+def test_variants_that_are_alike_are_named_together_and_overlaps_are_told():
+    body = "  parameters: [{path: load.flows, values: [1, 2, 3, 4, 5, 8, 9]}]\n"
+    first = sentences(solve(job_of(body), flat)[0])[0]
+    assert "with load.flows 1 and with load.flows 2 and with load.flows 3 (and 2 more)" in first
+    assert "The interval of 1 more reaches into the highest one's, so by these alone which is highest is open." in first
+    lowest = sentences(solve(job_of(f"{body}  goal: {{best: lowest}}\n"), flat)[0])[0]
+    assert lowest.startswith("Lowest latency")
+    assert "open" not in lowest
+
+
+def test_the_words_of_an_unfinished_run_say_so():
+    job = job_of("  parameters: [{path: load.flows, values: [1, 2, 3]}]\n  settings: {load.rate: 1 kpps}")
+    found, results = solve(job, queue)
+    part = dict(list(results.items())[:2])
+    asking = Asking(job.study, job.base, part)
+    half = answer(asking, lambda _settings: ())
+    assert sentences(half)[0].startswith("Not finished: 1 points are missing. What follows is of 2 of 3 variants only.")
+    assert page(job, half, replace(MADE, missing=1)).answer.count("Not finished") == 1
+    assert not any("Not finished" in sentence for sentence in sentences(found))
+
+
+def test_brackets_are_explained_only_where_there_are_some():
+    body = "  parameters: [{path: load.flows, values: [1, 9]}]\n"
+    assert "In brackets" in sections_of(body, flat)["table"]
+    assert "In brackets" not in sections_of(f"{body}  settings: {{load.rate: 1 kpps}}\n", queue)["table"]
+
+
+def test_an_answer_that_stands_in_the_lead_leaves_no_empty_section():
+    assert "answer" not in sections_of("  settings: {load.rate: 1 kpps}\n", queue)
+
+
+@pytest.mark.parametrize(("low", "high"), [(10, 100), (2e3, 9e3), (1.1, 1.4), (3e6, 3.01e6), (7, 7), (0.01, 0.5)])
+def test_labels_of_a_narrow_logarithmic_axis_are_whole_numbers(low: float, high: float):
+    axis = log_axis([low, high, 0, None])
+    inside = [t for v, t in zip(axis["tickvals"], axis["ticktext"], strict=True) if low <= v <= high]
+    assert len(set(inside)) == len(inside) >= min(2, len({low, high}))
+    assert log_axis([1, 1e4])["dtick"] == 1
+    assert dict(zip(log_axis([1e5, 2e6])["tickvals"], log_axis([1e5, 2e6])["ticktext"], strict=True))[2e5] == "200k"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ytwin.report.plots import COLOURS, SOFT, layout
+from ytwin.report.plots import COLOURS, SOFT, layout, log_axis
 
 MOST_BANDS = 4
 """Series with intervals drawn; of more the bands would hide one another, and tables have them."""
@@ -65,13 +65,9 @@ def line_chart(
     figure: dict[str, Any] = {"data": data, "layout": layout(x_title)}
     figure["layout"]["margin"]["l"] = 12
     for axis, log in (("xaxis", log_x), ("yaxis", log_y)):
-        figure["layout"][axis] |= {"type": "log" if log else "linear"}
         figure["layout"][axis].pop("rangemode", None)
-        if log:
-            values = [v for one in series for v in (one.x if axis == "xaxis" else one.y) if v > 0]
-            wide = not values or max(values) > 100 * min(values)
-            # Over little more than one decade, 2 and 5 have labels too.
-            figure["layout"][axis] |= {"dtick": 1 if wide else "D2", "exponentformat": "SI"}
+        values = [v for one in series for v in (one.x if axis == "xaxis" else one.y)]
+        figure["layout"][axis] |= log_axis(values) if log else {"type": "linear"}
     if not log_y:
         figure["layout"]["yaxis"]["rangemode"] = "tozero"
     figure["layout"]["yaxis"]["title"] = {"text": unit, "font": {"color": SOFT, "size": 12}}

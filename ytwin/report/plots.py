@@ -5,7 +5,8 @@ Bars lie: their names need no turning, so that they can be read on a telephone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,6 +96,35 @@ def stacked_bars(names: Sequence[str], parts: Mapping[str, Sequence[float]], uni
     figure["layout"]["yaxis"] |= {"autorange": "reversed"}
     figure["layout"]["legend"] |= {"traceorder": "normal"}
     return figure
+
+
+MOST_WRITTEN = 100.0
+"""Over more than this factor a logarithmic axis has labels at powers of ten only."""
+
+
+def log_axis(values: Iterable[float | None]) -> dict[str, Any]:
+    """A logarithmic axis for these values: labels at powers of ten; over two decades or less between them too, written whole
+    (plotly's own would be a bare 2 and 5)."""
+    known = [v for v in values if v is not None and v > 0]
+    if not known or max(known) > MOST_WRITTEN * min(known):
+        return {"type": "log", "dtick": 1, "exponentformat": "SI"}
+    low, high = min(known), max(known)
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for digits in ((1, 2, 5), range(1, 10), (x / 10 for x in range(10, 100))):
+        places = [digit * 10.0**decade for decade in decades for digit in digits]
+        if sum(low <= place <= high for place in places) > 1:
+            break
+    else:
+        places = [low, high] if low < high else [low]
+    return {"type": "log", "tickmode": "array", "tickvals": places, "ticktext": [_short(place) for place in places]}
+
+
+def _short(value: float) -> str:
+    """As plotly writes numbers: 200k, 5M."""
+    for power, sign in ((12, "T"), (9, "G"), (6, "M"), (3, "k"), (0, ""), (-3, "m"), (-6, "µ"), (-9, "n")):
+        if value >= 0.9995 * 10.0**power:
+            return f"{value / 10.0**power:.3g}{sign}"
+    return f"{value:.3g}"
 
 
 def layout(unit: str) -> dict[str, Any]:

@@ -81,6 +81,10 @@ class Answer:
     metrics: tuple[str, ...] = ()
     """Columns that were asked for, with their units; `limit` first where there is one."""
     swing_metric: str = ""
+    variants: int = 0
+    """How many there are, those without an answer yet included."""
+    missing: int = 0
+    """Points that a whole answer needs as well, as far as they are known."""
 
     @property
     def failed(self) -> tuple[Row, ...]:
@@ -99,7 +103,8 @@ def answer(asking: Asking, uncertain_of: UncertainOf) -> Answer:
     samples: list[tuple[Variant, Sample]] = []
     swings: list[Swing] = []
     swing_metric = ""
-    for variant in variants(spec):
+    every = variants(spec)
+    for variant in every:
         got = _row(asking, variant)
         if got is None:
             continue
@@ -113,7 +118,8 @@ def answer(asking: Asking, uncertain_of: UncertainOf) -> Answer:
             swings += found
     wanted = _columns(spec, [row for row in rows if not row.error])
     comparisons = _comparisons(spec, samples, rows, wanted) if spec.goal.compare is not None else ()
-    return Answer(spec, tuple(rows), tuple(comparisons), tuple(swings), wanted, swing_metric)
+    missing = len(asking.missing)
+    return Answer(spec, tuple(rows), tuple(comparisons), tuple(swings), wanted, swing_metric, len(every), missing)
 
 
 def _row(asking: Asking, variant: Variant) -> tuple[Row, Sample] | None:

@@ -10,15 +10,17 @@ from ytwin.core.errors import YtwinError
 from ytwin.hardware import Kind, numbers
 from ytwin.report import Block, Code, Drawing, Figure, Page, Section, Style, Table, Text
 from ytwin.report.lines import Line, line_chart
-from ytwin.report.plots import Bars, grouped_bars
+from ytwin.report.plots import Bars, grouped_bars, log_axis
 from ytwin.study.charts import Chart, charts
 from ytwin.study.designs import told
 from ytwin.study.drawing import topology_picture
 from ytwin.study.evaluate import Job, Memory, Scene, scene_of
-from ytwin.study.goals import Answer, Row
+from ytwin.study.goals import LIMIT, Answer, Row
 from ytwin.study.intervals import Comparison, Number, Order
 from ytwin.study.words import amount_text, change_text, number_text, sentences, title_of
 
+LEADING: Final = 2
+"""Sentences of the answer that stand above all sections."""
 MOST_ROWS: Final = 200
 """Of a table in the page; the CSV has all."""
 _TEXT_COLUMNS: Final = {"limit": "what limits", "offload": "path"}
@@ -44,13 +46,12 @@ def page(job: Job, answer: Answer, made: Made, memory: Memory | None = None) -> 
     """The report of what is known."""
     said = sentences(answer)
     spec = job.study.spec
-    lead = " ".join(said[:2])
+    leading = LEADING + bool(answer.missing)
+    lead = " ".join(said[:leading])
     style = Style.WARN if made.missing or answer.failed or made.unexpected else Style.GOOD
-    if made.missing:
-        lead = f"Not finished: {made.missing} points are missing. {lead}"
     if not [row for row in answer.rows if not row.error]:
         style = Style.BAD
-    sections = [_answer_section(job, said, made)]
+    sections = _answer_section(job, said[leading:], made)
     if drawn := charts(answer):
         sections.append(Section("Plots", [figure for chart in drawn for figure in _figures(chart)], anchor="plots"))
     sections.append(_table_section(answer))
@@ -87,13 +88,15 @@ def _merits(answer: Answer) -> list[tuple[str, str]]:
     return [(number_text(plain, metric, answer), f"{title_of(metric, answer).removeprefix('highest ')}, {word}")]
 
 
-def _answer_section(job: Job, said: Sequence[str], made: Made) -> Section:
-    blocks: list[Block] = [Text(sentence) for sentence in said[2:]]
+def _answer_section(job: Job, said: Sequence[str], made: Made) -> list[Section]:
+    """What does not stand above all sections, and how it was found."""
+    blocks: list[Block] = [Text(sentence) for sentence in said]
     if made.unexpected is not None:
         blocks += [Text(f"Not as expected: {sentence}", Style.BAD) for sentence in made.unexpected]
         if not made.unexpected:
             blocks.append(Text("All that the study expects (expected.yaml) is so.", Style.DIM))
-    return Section("Answer", blocks, job.study.spec.method, "answer")
+    method = job.study.spec.method
+    return [Section("Answer" if blocks else "Method", blocks, method, "answer")] if blocks or method else []
 
 
 def _table_section(answer: Answer) -> Section:
@@ -105,6 +108,10 @@ def _table_section(answer: Answer) -> Section:
 
 def _what_intervals_are(answer: Answer) -> str:
     spec = answer.spec
+    known = [(name, row.numbers[name]) for row in answer.rows for name in answer.metrics if name in row.numbers]
+    # A limit's low and high are the search's tolerance, unless profile numbers are drawn.
+    if not any(n.low != n.high for name, n in known if name != LIMIT or spec.draws):
+        return ""
     if spec.draws:
         return (
             f"In brackets: where 95 % of {spec.repeats.at_least} draws lie; each draw takes every uncertain profile number "
@@ -112,9 +119,7 @@ def _what_intervals_are(answer: Answer) -> str:
         )
     if spec.engine != "analytic":
         return f"In brackets: {100 * spec.repeats.confidence:.0f} % interval of the mean over replications."
-    if any(n.low != n.high for row in answer.rows for n in row.numbers.values()):
-        return "In brackets: with uncertain profile numbers at the ends of their intervals, taken as independent."
-    return ""
+    return "In brackets: with uncertain profile numbers at the ends of their intervals, taken as independent."
 
 
 def answer_table(answer: Answer, rows: int = MOST_ROWS) -> Table:
@@ -154,7 +159,7 @@ def _figures(chart: Chart) -> list[Block]:
         plot = grouped_bars(names, series, chart.unit)
         height = 110 + max(36 if chart.baseline is not None else 26, 16 * len(series) + 10) * len(names)
         if chart.log_y:
-            plot["layout"]["xaxis"] |= {"type": "log"}
+            plot["layout"]["xaxis"] |= log_axis(value for one in series for value in one.values)
             plot["layout"]["xaxis"].pop("rangemode", None)
         if chart.baseline is not None:
             _around(plot, chart.baseline)

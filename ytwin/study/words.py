@@ -20,8 +20,14 @@ MOST_NAMED = 6
 
 def sentences(answer: Answer) -> tuple[str, ...]:
     """The answer in words; the first sentence is the answer."""
-    said = [*_compared(answer), *_results(answer), *_moved(answer), *_failures(answer)]
-    return tuple(said) or ("Nothing was computed.",)
+    said = [*_compared(answer), *_results(answer), *_moved(answer), *_failures(answer)] or ["Nothing was computed."]
+    if answer.missing:
+        # More than these may be missing: a search says where to look next only when it knows where it looked last.
+        there, of = len(answer.rows), answer.variants
+        said.insert(
+            0, f"Not finished: {answer.missing} points are missing. What follows is of {there} of {of} variants only."
+        )
+    return tuple(said)
 
 
 def number_text(number: Number, metric: str, answer: Answer) -> str:
@@ -97,8 +103,39 @@ def _ends_of(rows: Sequence[Row], metric: str, answer: Answer) -> str:
     ends = [("Highest", "highest", high, ranked[-1]), ("Lowest", "lowest", low, ranked[0])]
     if answer.spec.goal.best == "lowest":
         ends.reverse()
-    (first, _, best, at_best), (_, last, worst, at_worst) = ends
-    return f"{first} {title}: {best} with {at_best.variant.text}; {last}: {worst} with {at_worst.variant.text}."
+    (first, word, best, at_best), (_, last, worst, at_worst) = ends
+    text = f"{first} {title}: {best} with {_alike(at_best, rows, metric, answer)}; "
+    text += f"{last}: {worst} with {_alike(at_worst, rows, metric, answer)}"
+    rivals = _rivals(at_best, rows, metric, answer)
+    if not rivals:
+        return f"{text}."
+    reach = "The interval of 1 more reaches" if rivals == 1 else f"The intervals of {rivals} more reach"
+    return f"{text}. {reach} into the {word} one's, so by these alone which is {word} is open."
+
+
+def _alike(one: Row, rows: Sequence[Row], metric: str, answer: Answer) -> str:
+    """The variants that have the same number in writing: three of them by name."""
+    names = [row.variant.text for row in rows if _same(one, row, metric, answer)]
+    if len(names) <= MOST_TIED:
+        return " and with ".join(names)
+    return f"{' and with '.join(names[:MOST_TIED])} (and {len(names) - MOST_TIED} more)"
+
+
+MOST_TIED = 3
+
+
+def _same(one: Row, other: Row, metric: str, answer: Answer) -> bool:
+    texts = {number_text(row.numbers[metric], metric, answer) for row in (one, other)}
+    return len(texts) == 1
+
+
+def _rivals(best: Row, rows: Sequence[Row], metric: str, answer: Answer) -> int:
+    """How many could be the best as well, by their intervals; those that are the same in writing are none."""
+    own = best.numbers[metric]
+    others = [row.numbers[metric] for row in rows if not _same(best, row, metric, answer)]
+    lowest = answer.spec.goal.best == "lowest"
+    reach = [n.low <= own.high if lowest else n.high >= own.low for n in others if n.low < n.high or own.low < own.high]
+    return sum(reach)
 
 
 def _trends(rows: Sequence[Row], answer: Answer) -> Iterator[str]:
