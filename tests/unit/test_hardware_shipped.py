@@ -119,8 +119,10 @@ def test_no_profile_and_more_than_one() -> None:
         InvalidInput, match=r"(?s)a DPU of model 'BlueFeld-2' \[unknown-model\].*did you mean BlueField-2\?"
     ):
         profile_of(card("DPU", "BlueFeld-2"), "system", shipped())
-    with pytest.raises(InvalidInput, match="a SmartNIC of model 'K2'"):
+    with pytest.raises(InvalidInput, match="a SmartNIC of model 'K2'") as told:
         profile_of(card("SmartNIC", "K2"), "system", shipped())
+    names = told.value.problems[0].hint.partition(";")[0].removeprefix("there are ").split(", ")
+    assert len(names) == len(set(names))
     with pytest.raises(InvalidInput, match="a NIC with system datapath"):
         profile_of(None, "system", {})
     with pytest.raises(InvalidInput, match=r"yusur-dpu-2x100g and mine are both for a DPU that names no model"):

@@ -59,7 +59,7 @@ def profile_of(
         raise InvalidInput(
             [Problem(where, "ambiguous-profile", message, "name one of them as the NetworkCard's model")]
         )
-    known = [name for p in of_type for name in (p.name, *p.models) if name]
+    known = list(dict.fromkeys(name for p in of_type for name in (p.name, *p.models) if name))
     meant = nearest(model, known)
     hint = f"did you mean {meant}?" if meant else f"there are {', '.join(known) or 'none'}; write a profile for it"
     raise InvalidInput([Problem(where, "unknown-model", f"no hardware profile is for a {what}", hint)])
