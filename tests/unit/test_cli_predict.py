@@ -78,6 +78,25 @@ def test_packets_that_do_not_fit_are_noted(capsys: pytest.CaptureFixture[str], m
     assert "counted whole" not in out
 
 
+@pytest.mark.parametrize(
+    ("load", "trips"),
+    [("rr:clients=5", 1), ("crr:clients=5", 2), ("rr:clients=5,requestsPerConnection=4,think=1 us", 1.25)],
+)
+def test_what_latency_is_and_how_long_a_request_takes_is_said(
+    capsys: pytest.CaptureFixture[str], load: str, trips: float
+) -> None:
+    """Little: clients = rate * (time of a request + think time)."""
+    (one,) = run_json(capsys, *PATH, "--load", load)["predictions"]
+    took_us = 2 * one["round_trips"] * one["values"]["latency_us"]["value"]
+    think_us = 1 if "think" in load else 0
+    assert one["round_trips"] == pytest.approx(trips)
+    assert one["values"]["requests_per_s"]["value"] == pytest.approx(5e6 / (took_us + think_us), rel=1e-4)
+    _, out, _ = run(capsys, *PATH, "--load", load)
+    assert re.search(rf"latency is one way: .* (one round trip|{trips:g} round trips), {took_us:.4g} us", out)
+    _, out, _ = run(capsys, *PATH, "--load", "packets:rate=1 Mpps")
+    assert "latency is one way, of a packet" in out
+
+
 def test_equal_seeds_give_equal_documents(capsys: pytest.CaptureFixture[str]) -> None:
     options = ("--load", "open:rate=200 k/s,gaps=exponential", "--engine", "fast", "--duration", "5 ms")
     first, again = (run_json(capsys, *PATH, *options, "--seed", "3") for _ in range(2))
@@ -194,6 +213,39 @@ def test_a_destination_is_needed_once(capsys: pytest.CaptureFixture[str], tmp_pa
     file.write_text(MIX)
     code, _, err = run(capsys, *PATH, "--load", str(file))
     assert (code, "leave --to out" in err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("address", "options", "called"),
+    [
+        ("200.0.0.100", (), "200.0.0.100:5432"),
+        ("200.0.0.100", ("--protocol", "udp"), "200.0.0.100:514"),
+        ("2001:db8:e::100", ("-6",), "[2001:db8:e::100]:5432"),
+    ],
+)
+def test_a_bare_address_of_a_service_means_its_first_port(
+    capsys: pytest.CaptureFixture[str], address: str, options: tuple[str, ...], called: str
+) -> None:
+    asked = ("--from", "outside", "--to", address, "--load", "packets:rate=1 Mpps,flows=10")
+    (one,) = run_json(capsys, "predict", FOUR, *asked, *options)["predictions"]
+    assert one["destinations"][0]["address"] == called
+
+
+@pytest.mark.parametrize(
+    ("address", "options", "said"),
+    [
+        ("10.1.1.1", (), "--to 10.1.1.1: give a port, such as 10.1.1.1:80"),
+        ("200.0.0.100", ("--protocol", "sctp"), "give a port; it has 5432/tcp, 514/udp"),
+        ("200.0.0.100:5432", ("-6",), "is an IPv4 address, and -6 asks for an IPv6 one"),
+    ],
+)
+def test_addresses_that_say_too_little_or_another_thing_are_refused(
+    capsys: pytest.CaptureFixture[str], address: str, options: tuple[str, ...], said: str
+) -> None:
+    asked = ("--from", "outside", "--to", address, "--load", "rr:clients=1", *options)
+    code, out, err = run(capsys, "predict", FOUR, *asked)
+    assert (code, out) == (2, "")
+    assert said in err
 
 
 def test_what_does_not_arrive_has_no_prediction(capsys: pytest.CaptureFixture[str]) -> None:

@@ -56,6 +56,8 @@ class Answer:
     notes: tuple[str, ...]
     of_formulas: tuple[str, ...] = ()
     """Notes that hold for the formulas only: engines have no such fault."""
+    round_trips: float = 0.0
+    """Of a request of a closed load."""
 
 
 def answer(case: Case, load: Load) -> Answer:
@@ -208,7 +210,8 @@ def _closed(case: Case, load: RequestResponse | ConnectRequestResponse) -> Answe
         **_processors(loaded, job, rate),
     }
     limit = limit if rate >= SATURATED * most else ""
-    return Answer(values, limit, job.forward, job.reply, job.total, _busy(job.total, rate), loaded.notes(rate))
+    busy, notes = _busy(job.total, rate), loaded.notes(rate)
+    return Answer(values, limit, job.forward, job.reply, job.total, busy, notes, round_trips=trips)
 
 
 def _loop(job: Job, clients: int, think: Distribution) -> float:

@@ -13,6 +13,7 @@ def prediction_to_json(prediction: Prediction) -> dict[str, Any]:
         "engine": prediction.engine,
         "seed": prediction.seed,
         "values": {v.metric.value: {"value": v.value, "low": v.low, "high": v.high} for v in prediction.values},
+        "round_trips": prediction.round_trips,
         "limit": prediction.limit,
         "utilisation": dict(prediction.utilisation),
         "forward": _cost_to_json(prediction.forward),

@@ -12,8 +12,8 @@ MOST_COPIES: Final = 2000
 TOLERANCE: Final = 0.005
 
 
-def mixed(parts: Sequence[tuple[float, Sequence[Program]]]) -> tuple[Program, ...]:
-    """Programs of several Services with weights: a path stands there as often as its share of the load asks for.
+def mixed(parts: Sequence[tuple[float, Sequence[Program]]], where: str = "load") -> tuple[Program, ...]:
+    """Programs of several Services with weights: a path stands there as often as its share of the load (`where`) asks for.
 
     Each Service's share is divided equally among its backends. All that takes programs gives each of them the same share, so
     copies are weights; shares are met within half a per cent. InvalidInput: shares that are too far apart for that.
@@ -28,7 +28,7 @@ def mixed(parts: Sequence[tuple[float, Sequence[Program]]]) -> tuple[Program, ..
         if error <= TOLERANCE and sum(copies) <= MOST_COPIES:
             return tuple(p for n, (_, programs) in zip(copies, parts, strict=True) for _ in range(n) for p in programs)
     raise bad(
-        "load.services",
+        f"{where}.services",
         "share",
         f"shares of {min(each):g} and {max(each):g} per backend are too far apart for one mix",
         "leave the smallest out, or predict it alone",

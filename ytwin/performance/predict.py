@@ -88,6 +88,7 @@ def predict(
         forward=found.forward,
         reply=found.reply,
         total=found.total,
+        round_trips=found.round_trips,
         engine="analytic",
         seed=None,
         rests_on=tuple(

@@ -46,7 +46,7 @@ def render(prediction: Prediction) -> str:
     limit = prediction.limit or "no resource: latency, or the load itself"
     parts = [
         f"{prediction.load or 'load'} ({by}); limit: {limit}",
-        render_values(prediction),
+        "\n".join([render_values(prediction), *_what_latency_is(prediction)]),
         render_latency(prediction),
         render_work(prediction),
     ]
@@ -65,6 +65,23 @@ def render_values(prediction: Prediction) -> str:
         span = f"{number(v.low)} to {number(v.high)}" if v.low < v.high else "-"
         rows.append((name, number(v.value), unit, span))
     return format_table(("value", "", "unit", "low to high"), rows)
+
+
+def _what_latency_is(prediction: Prediction) -> list[str]:
+    known = {v.metric: v.value for v in prediction.values}
+    if Metric.LATENCY not in known:
+        return []
+    if prediction.reply is None:
+        return ["latency is one way, of a packet"]
+    trips = prediction.round_trips
+    if not trips:
+        return ["latency is one way, half of a request's round trip"]
+    took = f"{number(2 * trips * known[Metric.LATENCY])} us"
+    if trips == 1:
+        return [f"latency is one way: a request is one round trip, {took}"]
+    return [
+        f"latency is one way: a request and its share of its connection's opening are {number(trips)} round trips, {took}"
+    ]
 
 
 def render_latency(prediction: Prediction) -> str:

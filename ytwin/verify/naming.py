@@ -51,7 +51,7 @@ def find_client(twin: Named, text: str) -> Host:
 
 def find_destination(twin: Named, client: Host, text: str, protocol: str, want_ipv6: bool) -> Destination:
     """`10.0.0.1:80`, `[fd00::1]:80`, a bare address (ICMP echo), `pod/name[:port]`,
-    or a Service as `[namespace/]name[:port]`.
+    or a Service as `[namespace/]name[:port]`. YtwinError: there is no such thing, or it has no IPv6 address if one is wanted.
 
     Of a Service's addresses the outside takes an EIP, everybody else the ClusterIP; IPv4 first unless `want_ipv6`.
     """
@@ -63,6 +63,8 @@ def find_destination(twin: Named, client: Host, text: str, protocol: str, want_i
         if host is not None:
             return _of_host(host, port, protocol, want_ipv6)
         return _of_service(twin, client, address, port, protocol, want_ipv6)
+    if want_ipv6 and version_of(address) == 4:
+        raise YtwinError(f"{text} is an IPv4 address, and -6 asks for an IPv6 one: leave one of them out")
     return Destination(str(ip_address(address)), port, (protocol or "tcp") if port else "icmp")
 
 
