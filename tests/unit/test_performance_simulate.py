@@ -323,6 +323,37 @@ def test_formulas_and_engine_agree_on_the_article(card: str, text: str, toleranc
     assert set(got.utilisation) <= {d.name for c in (got.forward, got.reply) if c is not None for d in c.demands}
 
 
+@pytest.mark.parametrize(("card", "clients"), [("ovs-kernel", 64), ("yusur-dpu-2x100g", 400)])
+def test_clients_that_begin_together_hardly_bend_a_run_of_default_length(card: str, clients: int):
+    """Within 1.5 % of what a run that is ten times as long says."""
+    found, verdicts, cards = article(card)
+    load = parse_load(f"rr:clients={clients}").load
+    short = predict(found, verdicts, cards, load, engine="fast", seed=4, intervals=False)
+    rate = short[Metric.REQUEST_RATE].value
+    long_ps = int(1000 * clients / rate * 1e12)
+    long = predict(found, verdicts, cards, load, engine="fast", seed=5, duration_ps=long_ps, intervals=False)
+    assert rate == pytest.approx(long[Metric.REQUEST_RATE].value, rel=0.015)
+    assert not any("begin together" in note for note in (*short.notes, *long.notes))
+    hasty = predict(found, verdicts, cards, load, engine="fast", duration_ps=long_ps // 100, intervals=False)
+    assert any("round trips of its" in note for note in hasty.notes)
+
+
+def test_a_run_in_which_nothing_is_done_is_no_answer():
+    found, verdicts, cards = article("ovs-kernel")
+    for text in ("rr:clients=3", "packets:rate=1 kpps,flows=4"):
+        with pytest.raises(InvalidInput, match="not one job was done in 1 ps"):
+            predict(found, verdicts, cards, parse_load(text).load, engine="fast", duration_ps=1, intervals=False)
+
+
+def test_requests_of_many_frames_say_what_storing_them_whole_adds():
+    found, verdicts, cards = article("ovs-kernel")
+    notes = {}
+    for size in ("64 B", "1 MB"):
+        load = parse_load(f"open:rate=100 /s,size={size},connections=8").load
+        notes[size] = predict(found, verdicts, cards, load, engine="fast", intervals=False).notes
+    assert ["before the first goes on" in " ".join(said) for said in notes.values()] == [False, True]
+
+
 @pytest.mark.parametrize("card", ["yusur-dpu-2x100g", "ovs-kernel"])
 def test_one_backend_saturates_where_formulas_say(card: str):
     """Within 1 %: packets above the limit, and bulk TCP."""
