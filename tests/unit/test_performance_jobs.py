@@ -202,3 +202,23 @@ def test_the_mtu_of_a_subnet_reaches_its_paths(subnet: str) -> None:
         found.append(programs(pipeline.converse(twin, host, "10.233.46.185", 5001, "tcp"), twin.world))
     assert {p.mtu_bytes for p in found[0]} == {0}
     assert 576 in {p.mtu_bytes for p in found[1]}
+
+
+def test_paths_within_a_node_have_the_interfaces_mtu_too() -> None:
+    """A CNI sets it once, whoever is talked to: 1500 B of the underlay less 100 B; kube-proxy without a tunnel has all of it."""
+    twin = pipeline.build(pipeline.decode(read_files([str(ROOT / "topologies/article")])))
+    host = next(h for h in twin.world.hosts if h.name == "Pod/default/client")
+    beside = programs(pipeline.converse(twin, host, "10.10.1.66", 5001, "tcp"), twin.world)
+    assert len({v.chassis for p in beside for v in p.visits}) == 1
+    untunnelled = with_values(
+        shipped()["kube-proxy-ipvs"], {"encapsulation.overhead": 0.0}, kind=Kind.ASSUMED, source="test"
+    )
+    segments = {}
+    for profile in (shipped()["ovs-kernel"], shipped()["kube-proxy-ipvs"], untunnelled):
+        cards = {v.chassis: profile for p in beside for v in p.visits}
+        found = predict(beside, (), cards, BulkTcp("b", 4, window_segments=None), intervals=False)
+        size = 1e3 * found[Metric.BANDWIDTH].value / found[Metric.PACKET_RATE].value / 8
+        segments[profile.name, profile.encapsulation.overhead.value] = size
+    assert segments == pytest.approx(
+        {("ovs-kernel", 100): 1348, ("kube-proxy-ipvs", 100): 1348, ("kube-proxy-ipvs", 0): 1448}
+    )

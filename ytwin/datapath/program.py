@@ -136,6 +136,8 @@ class Program:
     """Backend "IP:PORT", "" where no load balancer chose: a backend may be reached at several."""
     mtu_bytes: int = 0
     """The smaller MTU of the interfaces of client and backend, as their Subnets say; 0: they say none."""
+    overlay: bool = False
+    """The backend's interface is on the overlay: its MTU leaves room for a tunnel's header, whether this path has one or not."""
 
     @property
     def passes(self) -> int:

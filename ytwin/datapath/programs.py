@@ -99,7 +99,7 @@ class _Compiler:
             direction = Direction.REPLY if walk is path.reply else Direction.FORWARD
             delivered = walk.verdict is Verdict.DELIVERED
             ends = (conversation.client, path.backend, conversation.destination, conversation.protocol)
-            return Program(*ends, phase, direction, visits, delivered, path.address, mtu)
+            return Program(*ends, phase, direction, visits, delivered, path.address, mtu, overlay=True)
 
         closes = conversation.protocol in CLOSING
         yield program(Phase.FIRST, _missing(first), path.forward)

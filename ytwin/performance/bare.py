@@ -74,4 +74,4 @@ def proxied(program: Program, tunnel: bool = False) -> Program:
         exit_kind = last.exit_kind if visit is ends[-1] else ""
         entry_kind = first.entry_kind if visit is first else ""
         visits.append(Visit(visit.chassis, way_in, way_out, entry_kind, exit_kind, passes))
-    return replace(program, visits=tuple(visits))
+    return replace(program, visits=tuple(visits), overlay=tunnel)

@@ -83,8 +83,9 @@ class Case:
 
     @property
     def overhead_bytes(self) -> float:
-        """What tunnels take off the MTU."""
-        visits = [v for p in self.of(Phase.ESTABLISHED, Direction.FORWARD) if tunnelled(p) for v in p.visits]
+        """What tunnels take off the MTU: a CNI sets that of interfaces, so of paths that need none too."""
+        programs = (p for p in self.of(Phase.ESTABLISHED, Direction.FORWARD) if p.overlay or tunnelled(p))
+        visits = [v for p in programs for v in p.visits]
         return max((self.cards[v.chassis].encapsulation.overhead.value for v in visits), default=0.0)
 
     @property
