@@ -85,6 +85,23 @@ def test_every_reason_of_a_flow_names_rows_that_exist(card: str) -> None:
         assert reason.datapath in {d.name for d in flow.datapaths}
     # What no flow causes is the datapath's own doing, or that of the port.
     assert {r.code for r in reasons if r.flow is None} <= {"flow-miss", "internal-port"}
+    for reason in reasons:
+        if reason.code == "internal-port":
+            (row,) = reason.rows
+            assert row in rows
+            assert row.startswith("Logical_Switch_Port/node_")
+
+
+@pytest.mark.parametrize(("service", "hashed"), [("scenario1", False), ("scenario2", True), ("scenario3", True)])
+def test_a_miss_of_every_connection_names_the_choice_by_hash(service: str, hashed: bool) -> None:
+    """scenario1 has session affinity: dp_hash is no field of the match. Elsewhere the hash takes in the client's port."""
+    verdicts = [v for v in of(judged("bluefield-2"), service) if v.direction is Direction.FORWARD]
+    for verdict in verdicts:
+        misses = [r for r in verdict.reasons if r.code == "flow-miss" and r.flow is not None]
+        assert bool(misses) is hashed
+        for reason in misses:
+            assert "tcp.src is in its match" in reason.what
+            assert any(row.startswith(f"Load_Balancer/default/{service}/tcp") for row in reason.rows)
 
 
 @pytest.mark.parametrize("card", CARDS)

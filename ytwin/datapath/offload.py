@@ -21,13 +21,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Final
 
 from frozendict import frozendict
 
 from ytwin.core.errors import InvalidInput, Location, Problem, YtwinError
 from ytwin.datapath.offload_types import OffloadVerdict, Outcome, Reason
-from ytwin.datapath.program import Direction, Examined, Op, Operation, Phase, Program, Visit
+from ytwin.datapath.program import Direction, Examined, Op, Operation, Pass, Phase, Program, Visit
 from ytwin.datapath.rows import Rows
 from ytwin.hardware.model import Condition, HardwareProfile, OffloadRule
 
@@ -143,7 +144,7 @@ def _reason(rule: OffloadRule, program: Program, visit: Visit, witness: _Witness
     stays = rule.effect == "software" or program.phase is Phase.ESTABLISHED
     flow = witness.flow if witness is not None else None
     where = witness.datapath if witness is not None else ""
-    behind: tuple[str, ...] = ()
+    behind = _port_row(rule.when, visit) if rule.when.port_kind else ()
     if flow is not None:
         named = (flow.source,) if flow.source else ()
         behind = named if rows is None else rows.behind(flow, where, program.destination, program.protocol)
@@ -161,17 +162,35 @@ def _reason(rule: OffloadRule, program: Program, visit: Visit, witness: _Witness
     )
 
 
+def _port_row(when: Condition, visit: Visit) -> tuple[str, ...]:
+    """Of the port that is of that kind."""
+    enters = visit.entry_kind == when.port_kind and when.port_side != "exit"
+    port = visit.entry_port if enters else visit.exit_port
+    return (f"Logical_Switch_Port/{port}",) if port else ()
+
+
 def _meets(when: Condition, program: Program, visit: Visit) -> Iterator[_Witness]:
     """What in the visit meets the condition: the operations, the fields where it asks for no operation, or None for all of it."""
     if not _visit_meets(when, program, visit):
         return
-    operations = [o for o in visit.operations if _is_operation(when, o)]
+    operations = [
+        _missed(o, one, program.direction) for one in visit.passes for o in one.operations if _is_operation(when, o)
+    ]
     fields = [e for p in visit.passes for e in p.examined if _is_field(when, e)]
     if (when.operation or when.ct_state) and not operations:
         return
     if (when.field or when.masked is not None) and not fields:
         return
     yield from operations or fields or (None,)
+
+
+def _missed(operation: Operation, one: Pass, direction: Direction) -> Operation:
+    """A miss that each connection has anew, with the flow that makes it so."""
+    cause = one.of_one_connection(direction) if operation.op is Op.UPCALL else None
+    if cause is None:
+        return operation
+    detail = f"{operation.detail}: {cause.field} is in its match, so each connection makes its own"
+    return replace(operation, detail=detail, stage=cause.stage, datapath=cause.datapath, flow=cause.flow)
 
 
 def _visit_meets(when: Condition, program: Program, visit: Visit) -> bool:

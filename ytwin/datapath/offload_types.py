@@ -41,7 +41,7 @@ class Reason:
     """What this reason alone makes of the path on its chassis."""
     rows: tuple[str, ...] = ()
     """Northbound rows that make the flow exist: its `source`, or, where it has none, what makes its stage do something; see
-    `datapath.rows`. Empty where no flow is the cause, or nobody looked."""
+    `datapath.rows`; without a flow, that of the port. Empty where neither is the cause, or nobody looked."""
 
     @property
     def source(self) -> str:

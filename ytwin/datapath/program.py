@@ -6,7 +6,7 @@ connection and idle time-out are different programs of one path.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from ytwin.datapath.passes import Entry
@@ -96,6 +96,13 @@ class Pass:
     """The first is its LOOKUP (IDLE has none: there is no packet)."""
     examined: tuple[Examined, ...] = ()
 
+    def of_one_connection(self, direction: Direction) -> Examined | None:
+        """What makes the datapath flow of this pass one of a single connection: it looks at the client's port, as the choice
+        of a backend by hash does, so no other connection's will do. None: connections share it."""
+        port = "src" if direction is Direction.FORWARD else "dst"
+        own = {f"{protocol}.{port}" for protocol in ("tcp", "udp", "sctp")}
+        return next((e for e in self.examined if e.field in own and not e.masked), None)
+
 
 @dataclass(frozen=True, slots=True)
 class Visit:
@@ -109,6 +116,9 @@ class Visit:
     """Kind of the host at the port of entry (Pod, Node, ...); "" if it is not a port; "outside" for a localnet."""
     exit_kind: str
     passes: tuple[Pass, ...]
+    entry_port: str = field(default="", compare=False)
+    """Logical_Switch_Port of entry; "" if it is not a port. Two visits are alike whatever their ports are called."""
+    exit_port: str = field(default="", compare=False)
 
     @property
     def operations(self) -> tuple[Operation, ...]:

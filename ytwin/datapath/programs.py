@@ -132,9 +132,14 @@ class _Compiler:
             for hop, after in zip_longest(hops, hops[1:]):
                 steps.step(hop, after)
             steps.leave(way_out, hops[-1], self._target(walk, way_out, stays, number))
-            found.append(Visit(hops[0].chassis, entry, way_out, kind, exit_kind, steps.done()))
+            ports = (self._entry_port(entry, sender), walk.port if following is None else "")
+            found.append(Visit(hops[0].chassis, entry, way_out, kind, exit_kind, steps.done(), *ports))
             packet = hops[-1].packet
         return tuple(found)
+
+    @staticmethod
+    def _entry_port(entry: Entry, sender: Host | None) -> str:
+        return sender.port if sender is not None and entry is Entry.PORT else ""
 
     def _exit(self, walk: Walk, following: Entry | None) -> tuple[str, str]:
         """(how the packet leaves, kind of what is there)."""

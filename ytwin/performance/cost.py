@@ -135,15 +135,8 @@ def blend(parts: Iterable[tuple[float | Mapping[str, float], PathCost]]) -> Path
 
 
 def own_flow(one: Pass, direction: Direction) -> bool:
-    """Whether the datapath flow of a pass is of one connection only: it matches the client's port, so no other
-    connection's will do.
-
-    That is so where a flow that was compared with the packet looks at it, as the choice of a backend by hash does. A pass of
-    which nothing is known is taken for one.
-    """
-    port = "src" if direction is Direction.FORWARD else "dst"
-    own = {f"{protocol}.{port}" for protocol in ("tcp", "udp", "sctp")}
-    return not one.examined or any(e.field in own and not e.masked for e in one.examined)
+    """Whether the datapath flow of a pass is of one connection only. A pass of which nothing is known is taken for one."""
+    return not one.examined or one.of_one_connection(direction) is not None
 
 
 def crowding(eswitch: ESwitch, entries: float) -> float:

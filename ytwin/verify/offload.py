@@ -253,6 +253,8 @@ def _explained(reason: Reason, sources: Mapping[str, Sequence[str]]) -> str:
     if reason.flow is not None:
         flow = f"{reason.stage} {reason.flow.priority} ({reason.flow.match}) -> {reason.flow.actions}"
         lines.append(f"    e.g. {reason.what}, by {flow} in {reason.datapath}, from {_and_more(reason.rows)}")
+    elif reason.rows:
+        lines.append(f"    e.g. {reason.what}, {_and_more(reason.rows)}")
     if rule.remedy:
         lines.append(f"    remedy: {rule.remedy}")
     return "\n".join((*lines, *(f"    {', '.join(on)}: {source}" for source, on in sources.items())))
