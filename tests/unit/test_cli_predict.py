@@ -234,7 +234,11 @@ def test_a_bare_address_of_a_service_means_its_first_port(
 @pytest.mark.parametrize(
     ("address", "options", "said"),
     [
-        ("10.1.1.1", (), "--to 10.1.1.1: give a port, such as 10.1.1.1:80"),
+        ("10.1.1.1", (), "10.1.1.1: give a port, such as 10.1.1.1:80"),
+        ("fd00::9", (), "fd00::9: give a port, such as [fd00::9]:80"),
+        ("200.0.0.100:", (), "'' is not a port"),
+        ("[fd00::9]:", (), "'' is not a port"),
+        ("[fd00::9]80", (), "is not a port"),
         ("200.0.0.100", ("--protocol", "sctp"), "give a port; it has 5432/tcp, 514/udp"),
         ("200.0.0.100:5432", ("-6",), "is an IPv4 address, and -6 asks for an IPv6 one"),
     ],
@@ -246,6 +250,16 @@ def test_addresses_that_say_too_little_or_another_thing_are_refused(
     code, out, err = run(capsys, "predict", FOUR, *asked)
     assert (code, out) == (2, "")
     assert said in err
+
+
+def test_a_workload_without_a_port_is_asked_at_the_first_that_it_serves(capsys: pytest.CaptureFixture[str]) -> None:
+    """And not by ICMP, which conntrack's offload does not take."""
+    asked = ("predict", ARTICLE, "--from", "client", "--load", "rr:clients=1", "--to")
+    bare, said = (run_json(capsys, *asked, to)["predictions"][0] for to in ("pod/svc1-ep1", "pod/svc1-ep1:5001"))
+    assert bare["destinations"][0]["address"] == said["destinations"][0]["address"] == "10.10.1.66:5001"
+    assert bare["values"] == said["values"]
+    code, _, err = run(capsys, *asked, "pod/client")
+    assert (code, "pod/client: give a port, such as pod/client:80" in err) == (2, True)
 
 
 def test_what_does_not_arrive_has_no_prediction(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ import typer
 
 from ytwin import pipeline
 from ytwin.cli import output
-from ytwin.cli.clients import find_client
+from ytwin.cli.clients import find_client, split_port
 from ytwin.cli.commands import DownOption, Json, Paths, SouthboundOption, app, build_twin
 from ytwin.core.errors import YtwinError
 from ytwin.datapath.offload_types import OffloadVerdict, Outcome
@@ -206,11 +206,11 @@ def _to_json(answer: _Answer, each: bool) -> dict[str, Any]:
 
 
 def _fitting(twin: pipeline.Twin, text: str) -> set[Target]:
-    """The Service's addresses, or one port of it."""
-    name, _, port = text.partition(":")
+    """The Service's addresses, or one of them, or one port."""
+    name, port = split_port(text)
     known = list(targets(twin.snapshot))
-    named = [t for t in known if t.service == name or t.service.endswith(f"/{name}")]
-    fitting = {t for t in named if port in ("", str(t.port))}
+    named = [t for t in known if t.service == name or t.service.endswith(f"/{name}") or t.address == name]
+    fitting = {t for t in named if port in (0, t.port)}
     if not fitting:
         offered = sorted({f"{t.service}:{t.port}" for t in named or known})
         raise YtwinError(f"--to {text}: no such Service or port; there are {', '.join(offered) or 'none'}")

@@ -11,7 +11,7 @@ import typer
 
 from ytwin import pipeline
 from ytwin.cli import output
-from ytwin.cli.clients import Destination, find_client, find_destination
+from ytwin.cli.clients import find_client, find_served
 from ytwin.cli.commands import DownOption, Json, Paths, SouthboundOption, app, build_twin
 from ytwin.cli.files import SUFFIXES, read_files
 from ytwin.core.errors import YtwinError
@@ -177,7 +177,7 @@ class _Asked:
         from ytwin.datapath.program import Phase  # noqa: PLC0415
         from ytwin.verify.offload import unanswered  # noqa: PLC0415
 
-        to = self._with_port(text, find_destination(self.twin, self.host, text, self.protocol, self.ipv6))
+        to = find_served(self.twin, self.host, text, self.protocol, self.ipv6)
         traced = pipeline.converse(self.twin, self.host, to.address, to.port, to.protocol)
         conversation = limited(traced, limits_of(self.twin.nodes))
         made = programs(conversation, self.twin.world)
@@ -188,24 +188,6 @@ class _Asked:
         reason = "" if alive else f"{conversation.verdict.value}: {conversation.reason}"
         some = tuple(p for p in made if p.backend in alive)
         return _Way(1.0, text, address, some, reason, unanswered(conversation))
-
-    def _with_port(self, text: str, to: Destination) -> Destination:
-        """A bare address of a Service means its first port (of the protocol asked for). YtwinError: it is nobody's."""
-        from ytwin.verify.expect import targets  # noqa: PLC0415
-
-        if to.port or text.strip("[]") != to.address:
-            return to
-        there = [t for t in targets(self.twin.snapshot) if t.address == to.address]
-        first = next((t for t in there if self.protocol in ("", t.protocol)), None)
-        if first is None:
-            offered = ", ".join(f"{t.port}/{t.protocol}" for t in there)
-            hint = (
-                f"; it has {offered}"
-                if offered
-                else ", such as {}:80".format(f"[{to.address}]" if ":" in to.address else to.address)
-            )
-            raise YtwinError(f"--to {text}: give a port{hint}")
-        return replace(to, port=first.port, protocol=first.protocol)
 
 
 def _destination(share: Share) -> str:

@@ -65,7 +65,7 @@ from ytwin.study.points import Inputs, Point, Settings, base_of, digest
 from ytwin.study.sizing import plan_of, sizing
 from ytwin.trace.types import Verdict
 from ytwin.trace.world import chassis_name
-from ytwin.verify.naming import find_client, find_destination
+from ytwin.verify.naming import find_client, find_served
 
 T = TypeVar("T")
 
@@ -203,7 +203,7 @@ class _Scenes:
 
         def trace() -> tuple[str, str, tuple[Program, ...]]:
             host = find_client(twin, client)
-            where = find_destination(twin, host, to, protocol, False)
+            where = find_served(twin, host, to, protocol, False)
             said = pipeline.converse(twin, host, where.address, where.port, where.protocol)
             if said.verdict is not Verdict.DELIVERED:
                 raise YtwinError(f"{host.name} does not reach {to}: {said.reason}")

@@ -9,6 +9,7 @@ from typing import Protocol
 from ytwin.core.errors import YtwinError
 from ytwin.resources.addresses import version_of
 from ytwin.resources.snapshot import Snapshot
+from ytwin.resources.workload import workloads
 from ytwin.trace.types import Host, World
 from ytwin.verify.expect import EIP, Target, targets
 
@@ -55,7 +56,7 @@ def find_destination(twin: Named, client: Host, text: str, protocol: str, want_i
 
     Of a Service's addresses the outside takes an EIP, everybody else the ClusterIP; IPv4 first unless `want_ipv6`.
     """
-    address, port = _split(text)
+    address, port = split_port(text)
     try:
         ip_address(address)
     except ValueError:
@@ -66,6 +67,25 @@ def find_destination(twin: Named, client: Host, text: str, protocol: str, want_i
     if want_ipv6 and version_of(address) == 4:
         raise YtwinError(f"{text} is an IPv4 address, and -6 asks for an IPv6 one: leave one of them out")
     return Destination(str(ip_address(address)), port, (protocol or "tcp") if port else "icmp")
+
+
+def find_served(twin: Named, client: Host, text: str, protocol: str, want_ipv6: bool) -> Destination:
+    """As `find_destination`, but nobody is asked by ICMP: where no port is said, it is the first that the Service at the address,
+    or else the workload, says it serves. YtwinError: none is known.
+    """
+    to = find_destination(twin, client, text, protocol, want_ipv6)
+    if to.port:
+        return to
+    offered = [(t.port, t.protocol) for t in targets(twin.snapshot) if t.address == to.address]
+    for workload in workloads(twin.snapshot) if not offered else ():
+        if to.address in workload.addresses:
+            offered += [(port.number, port.protocol.lower()) for port in workload.ports]
+    for port, spoken in offered:
+        if protocol in ("", spoken):
+            return Destination(to.address, port, spoken)
+    known = ", ".join(f"{port}/{spoken}" for port, spoken in offered)
+    with_port = f"[{to.address}]:80" if text.strip("[]") == to.address and ":" in to.address else f"{text}:80"
+    raise YtwinError(f"{text}: give a port{f'; it has {known}' if known else f', such as {with_port}'}")
 
 
 def _named_host(twin: Named, text: str) -> Host | None:
@@ -89,15 +109,15 @@ def _of_host(host: Host, port: int, protocol: str, want_ipv6: bool) -> Destinati
     )
 
 
-def _split(text: str) -> tuple[str, int]:
+def split_port(text: str) -> tuple[str, int]:
+    """(what stands before the port, port or 0) of `name:80`, `10.0.0.1:80` or `[fd00::1]:80`. YtwinError: no port can be so."""
+    address, colon, port = text, "", ""
     if text.startswith("["):
         address, _, rest = text[1:].partition("]")
-        port = rest.removeprefix(":")
+        colon, port = rest[:1], rest.removeprefix(":")
     elif text.count(":") == 1:
-        address, _, port = text.partition(":")
-    else:
-        address, port = text, ""
-    if port and not (port.isdecimal() and 0 < int(port) < 65536):
+        address, colon, port = text.partition(":")
+    if colon and not (colon == ":" and port.isdecimal() and 0 < int(port) < 65536):
         raise YtwinError(f"{text!r}: {port!r} is not a port")
     return address, int(port or 0)
 
