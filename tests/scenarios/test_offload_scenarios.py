@@ -69,6 +69,17 @@ def test_a_flow_of_several_load_balancers_names_the_one_called_first(service: st
         assert reason.rows == tuple(f"Load_Balancer/default/{service}/{p}/eip" for p in (protocol, other))
 
 
+def test_a_flow_without_a_row_names_the_services_own_load_balancers_first() -> None:
+    """From outside the EIP's load balancer is on the router; on the backend's switch any makes the flow."""
+    for service, protocol in (("scenario3", "udp"), ("scenario3", "tcp")):
+        found = [r for v in of(judged("bluefield-2"), service, protocol) for r in v.reasons if len(r.rows) > 1]
+        assert found
+        assert {r.rows[0].rsplit("/", 1)[0] for r in found if r.stage.startswith("ls_")} == {
+            f"Load_Balancer/default/{service}"
+        }
+        assert {r.rows[0].rsplit("/", 1)[1] for r in found if r.stage.startswith("ls_")} == {protocol}
+
+
 @pytest.mark.parametrize("card", CARDS)
 def test_every_reason_of_a_flow_names_rows_that_exist(card: str) -> None:
     rows = {str(key) for key in twin().northbound.rows}

@@ -34,11 +34,15 @@ class Rows:
         """Datapath -> cause -> what it is for (VIPs as "PROTOCOL ADDRESS:PORT")."""
         self._sharing: dict[tuple[DatapathId, str], dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
         """(router, address) -> load balancer -> its VIPs there, in the same form."""
+        self._services: dict[str, set[str]] = defaultdict(set)
+        """VIP, in the same form -> what the rows of its Services begin with."""
         for balancer in southbound.load_balancers:
             for datapath in balancer.datapaths:
                 self._on[datapath][f"Load_Balancer/{balancer.name}"] = tuple(
                     f"{balancer.protocol} {vip}" for vip in balancer.vips
                 )
+            for vip in balancer.vips:
+                self._services[f"{balancer.protocol} {vip}"].add(_service(f"Load_Balancer/{balancer.name}"))
         for flow in southbound.flows:
             if flow.source.startswith(_CAUSES):
                 for datapath in flow.datapaths:
@@ -46,6 +50,7 @@ class Rows:
             if flow.stage == "lr_in_dnat" and (called := _CALLED.search(flow.match)):
                 address, protocol, port = called.groups()
                 vip = f"{protocol} [{address}]:{port}" if ":" in address else f"{protocol} {address}:{port}"
+                self._services[vip].add(_service(flow.source))
                 for datapath in flow.datapaths:
                     self._sharing[datapath, address][flow.source].add(vip)
 
@@ -55,7 +60,7 @@ class Rows:
         Its own row, and where others ask for the same flow (a router sends all packets to an address through conntrack, whichever
         of its load balancers has it) those too; else the load balancers, ACLs and NAT rows of a datapath for a stage that is
         there for them; else the datapath's own row, which makes all its flows. First the one that has `destination`
-        ("ADDRESS:PORT") of this protocol for a VIP.
+        ("ADDRESS:PORT") of this protocol for a VIP, then others of its Service, then others of the protocol.
         """
         called = f"{protocol} {destination}"
         if flow.source:
@@ -69,4 +74,14 @@ class Rows:
         if _FORCED in flow.match or not any(part in flow.stage for part in parts):
             return (own,)
         causes = self._on.get(DatapathId(kind, datapath), {})
-        return tuple(sorted(causes, key=lambda row: (called not in causes[row], row))) or (own,)
+        services = self._services.get(called, set())
+
+        def nearness(row: str) -> tuple[bool, bool, bool, str]:
+            return called not in causes[row], _service(row) not in services, protocol not in row.split("/"), row
+
+        return tuple(sorted(causes, key=nearness)) or (own,)
+
+
+def _service(row: str) -> str:
+    """All rows of a Service have this in common: table, namespace, name."""
+    return "/".join(row.split("/")[:3])
