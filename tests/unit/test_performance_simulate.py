@@ -413,6 +413,18 @@ def test_a_new_connection_is_in_software_until_its_rules_are_in():
     assert should < got < software * 1.01
 
 
+@pytest.mark.parametrize("text", ["crr:clients=1,requests=2", "crr:clients=9,requests=3", "rr:clients=7"])
+def test_rate_and_time_of_a_request_give_the_clients_back(text: str):
+    """Little 1961: some requests wait for a handshake too, and the mean is that of all round trips."""
+    found, verdicts, cards = article("yusur-dpu-2x100g")
+    load = parse_load(text).load
+    assert isinstance(load, RequestResponse | ConnectRequestResponse)
+    got = predict(found, verdicts, cards, load, engine="fast", intervals=False, duration_ps=40 * MS)
+    took_us = 2 * got.round_trips * got[Metric.LATENCY].value
+    assert got[Metric.REQUEST_RATE].value * took_us / 1e6 == pytest.approx(load.clients, rel=0.005)
+    assert got[Metric.LATENCY_P50].value < got[Metric.LATENCY_P99].value
+
+
 def test_every_path_has_its_weight():
     found, verdicts, cards = article("yusur-dpu-2x100g")
     case = make_case(found, verdicts, cards)

@@ -211,22 +211,32 @@ class Outcome:
     loss: float
     """Part of the tries that was lost."""
     latency_ps: tuple[float, float, float] | None
-    """One way, mean, median and 99th percentile of the jobs; None if there were too few."""
+    """One way, mean, median and 99th percentile of all round trips (packets: of the jobs); None if there were too few."""
     utilisation: Mapping[str, float]
+    round_trips: float = 1.0
+    """Of a job, mean: the first request of a connection waits for its handshake too."""
 
 
 def _mean(outcomes: Sequence[Outcome]) -> Outcome:
-    """Of runs that share out the clients in different ways, each as likely."""
+    """Of runs that share out the clients in different ways, each as likely. Latencies count by the round trips that have them,
+    so that clients = rate * time of a request holds of the mean too (Little 1961)."""
     if len(outcomes) == 1:
         return outcomes[0]
-    known = [o.latency_ps for o in outcomes if o.latency_ps is not None]
-    latency = [float(np.mean([values[i] for values in known])) if known else math.nan for i in range(3)]
+    done = np.array([o.done_per_s for o in outcomes])
+    trips = float(np.average([o.round_trips for o in outcomes], weights=done)) if done.any() else 1.0
+    known = [(o.latency_ps, o.done_per_s * o.round_trips) for o in outcomes if o.latency_ps is not None]
+    counts = [count for _, count in known]
+    latency = [
+        float(np.average([values[i] for values, _ in known], weights=counts)) if any(counts) else math.nan
+        for i in range(3)
+    ]
     names = sorted({name for o in outcomes for name in o.utilisation})
     return Outcome(
         float(np.mean([o.done_per_s for o in outcomes])),
         float(np.mean([o.loss for o in outcomes])),
         (latency[0], latency[1], latency[2]) if len(known) == len(outcomes) else None,
         {name: float(np.mean([o.utilisation.get(name, 0.0) for o in outcomes])) for name in names},
+        trips,
     )
 
 
@@ -240,14 +250,18 @@ def _outcome(run: Run, result: Result) -> Outcome:
     if end_ps <= begin_ps:
         raise bad("duration", "duration", f"nothing is left of {_time(run.duration_ps)}", "simulate longer")
     rate, latencies, tries, lost = 0.0, [], 0, 0
+    jobs = ways = 0
     for source, one in zip(run.network.sources, result.sources, strict=True):
         rate += one.throughput_per_s(begin_ps, end_ps)
         measured = (one.start_ps >= begin_ps) & (one.start_ps < end_ps)
-        took_ps = (one.end_ps - one.start_ps).astype(np.float64)
-        if run.asking:
-            greeting = handshake_steps(source)
-            took_ps /= 2.0 * (1 + (one.waits_ps[greeting - 1] >= 0)) if greeting else 2.0
-        latencies.append(took_ps[measured & one.done])
+        told = measured & one.done
+        trips = np.ones(int(told.sum()), np.int64)
+        if run.asking and (greeting := handshake_steps(source)):
+            trips += one.waits_ps[greeting - 1][told] >= 0
+        # Each round trip counts, so that their mean is the mean time of a request over its mean number of them.
+        one_way_ps = (one.end_ps - one.start_ps)[told] / trips / (2 if run.asking else 1)
+        latencies.append(np.repeat(one_way_ps, trips))
+        jobs, ways = jobs + len(trips), ways + int(trips.sum())
         tries += int(one.tries[measured].sum())
         lost += int((one.tries[measured] - one.done[measured]).sum())
     ends_ps = max(1, result.end_ps)
@@ -256,7 +270,7 @@ def _outcome(run: Run, result: Result) -> Outcome:
         for i, station in enumerate(run.network.stations)
         if station.servers is not None
     }
-    return Outcome(rate, lost / max(1, tries), _summary(np.concatenate(latencies)), busy)
+    return Outcome(rate, lost / max(1, tries), _summary(np.concatenate(latencies)), busy, ways / jobs if jobs else 1.0)
 
 
 def _cut_ps(start_ps: npt.NDArray[np.int64], end_ps: npt.NDArray[np.int64], run_ps: int) -> int:
@@ -368,6 +382,7 @@ def simulate_routes(
         values=(*values, *found.values()),
         engine=engine,
         seed=seed,
+        round_trips=float(np.mean([o.round_trips for o in outcomes])) if analytic.round_trips else 0.0,
         utilisation=frozendict({name: busy[name] for name in sorted(busy) if name != DELAY}),
         notes=(*analytic.notes, *_few_round_trips(networks[0], duration, expected), *_stored_whole(routes)),
     )
