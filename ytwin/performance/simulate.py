@@ -51,6 +51,14 @@ WARMUP: Final = 0.25
 ROUND_TRIPS: Final = 100
 """Of every client of a closed load, measured if nothing else is said and that is no more than some 100,000 jobs."""
 FEWEST_FOR_P99: Final = 100
+FEW_JOBS: Final = 1_000
+"""What fewer of them say is as much chance as path, so it is said how many there are."""
+LONGEST_PS: Final = 10**17
+"""Of a run's time, if nothing else is said: a bit more than a day."""
+MOST_SWEEPS: Final = 10**6
+"""Of a table, in such a run."""
+CLOCK_PS: Final = 5 * 10**18
+"""As long as a run with its warm-up and spare jobs can be in whole picoseconds: 58 days."""
 MOST_STREAMED_BYTES: Final = 64 * 2**20
 """What a streamed run takes, whatever its length."""
 MOST_KEPT: Final = 100_000
@@ -149,6 +157,8 @@ def size(count: float) -> str:
 
 
 def _time(time_ps: float) -> str:
+    if time_ps >= 1e15:
+        return f"{time_ps / 1e12:.0f} s"
     for unit, one in (("s", 1e12), ("ms", 1e9), ("us", 1e6), ("ns", 1e3)):
         if time_ps >= one:
             return f"{time_ps / one:.3g} {unit}"
@@ -156,16 +166,29 @@ def _time(time_ps: float) -> str:
 
 
 def default_duration_ps(network: Network, engine: Engine, jobs_per_s: float = 0.0) -> int:
-    """10 ms, or as long as 20,000 jobs take (the reference engine: 200 us and 1,000).
+    """10 ms, or as long as 20,000 jobs take (the reference engine: 200 us and 1,000), but no longer than a day or so. Of closed
+    loads: as many as there are if nobody waits.
 
     Clients of closed loads begin together, and it takes some of their round trips until they come at any time; a part of a round
-    trip at either end counts little among `ROUND_TRIPS`. `jobs_per_s`: what to expect, 0: not known.
+    trip at either end counts little among `ROUND_TRIPS`. `jobs_per_s`: what to expect of closed loads, 0: not known.
     """
     least_ps, jobs, most = (10**10, 20_000, 200_000) if engine == "fast" else (2 * 10**8, 1_000, 10_000)
-    per_ms = sum(jobs_for(network, 10**9).values()) if network.sources else 0
     needed = min(most, ROUND_TRIPS * _clients(network))
     trips_ps = PS_PER_S * needed / jobs_per_s if jobs_per_s > 0 else 0.0
-    return max(least_ps, math.ceil(10**9 * jobs / max(1, per_ms)), math.ceil(trips_ps))
+    # Little happens in a run of few jobs, however long it is; but the sweeps of its tables.
+    longest_ps = min([LONGEST_PS, *(MOST_SWEEPS * t.sweep_ps for t in network.tables if t.sweep_ps is not None)])
+    offered_ps = jobs / (_offered_per_ps(network) or _at_most_per_ps(network))
+    return max(least_ps, min(round(offered_ps), longest_ps), math.ceil(trips_ps))
+
+
+def _offered_per_ps(network: Network) -> float:
+    """Jobs of all open sources, on average; those of closed ones wait for one another."""
+    return sum(1 / source.gap_ps.mean for source in network.sources if isinstance(source, Open))
+
+
+def _at_most_per_ps(network: Network) -> float:
+    """Jobs of a network of closed sources, by the bounds of each."""
+    return sum(jobs_for(network, 10**9).values()) / 10**9
 
 
 def _clients(network: Network) -> int:
@@ -189,6 +212,16 @@ def _few_round_trips(network: Network, duration_ps: int, jobs_per_s: float) -> t
         f"{_time(duration_ps)} are {trips:.2g} round trips of its {clients} clients, which begin together: rates may be off by "
         f"{min(1.0, 0.5 / trips):.1%}; --duration '{longer}' makes it {0.5 / ROUND_TRIPS:.1%}",
     )
+
+
+def _few_jobs(network: Network, duration_ps: int) -> tuple[str, ...]:
+    """What a run says in which hardly anything comes."""
+    comes = _offered_per_ps(network) * duration_ps
+    if not 0 < comes < 0.99 * FEW_JOBS:
+        return ()
+    longer_ps = duration_ps * FEW_JOBS / comes
+    hint = f"; --duration '{_time(longer_ps)}' makes it {FEW_JOBS:,}" if longer_ps < CLOCK_PS else ""
+    return (f"in {_time(duration_ps)} come {comes:.0f} jobs, so values are much by chance{hint}",)
 
 
 def simulate_network(run: Run, engine: Engine, streams: Streams) -> Outcome:
@@ -384,7 +417,12 @@ def simulate_routes(
         seed=seed,
         round_trips=float(np.mean([o.round_trips for o in outcomes])) if analytic.round_trips else 0.0,
         utilisation=frozendict({name: busy[name] for name in sorted(busy) if name != DELAY}),
-        notes=(*analytic.notes, *_few_round_trips(networks[0], duration, expected), *_stored_whole(routes)),
+        notes=(
+            *analytic.notes,
+            *_few_round_trips(networks[0], duration, expected),
+            *_few_jobs(networks[0], duration),
+            *_stored_whole(routes),
+        ),
     )
 
 
