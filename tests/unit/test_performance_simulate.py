@@ -32,6 +32,7 @@ from ytwin.performance.routes import paths, routes_of
 from ytwin.performance.simulate import (
     LONGEST_PS,
     MOST_STREAMED_BYTES,
+    Outcome,
     default_duration_ps,
     planned,
     simulate_network,
@@ -470,6 +471,18 @@ def test_rate_and_time_of_a_request_give_the_clients_back(text: str):
     took_us = 2 * got.round_trips * got[Metric.LATENCY].value
     assert got[Metric.REQUEST_RATE].value * took_us / 1e6 == pytest.approx(load.clients, rel=0.005)
     assert got[Metric.LATENCY_P50].value < got[Metric.LATENCY_P99].value
+
+
+def test_intervals_of_percentiles_are_in_order(monkeypatch: pytest.MonkeyPatch):
+    """Replications that agree on the median and not on the tail."""
+    tails = iter([(30e6, 20e6, p99 * 1e6) for p99 in (40, 41, 400)])
+    monkeypatch.setattr(
+        "ytwin.performance.simulate.simulate_network", lambda *_: Outcome(1e5, 0.0, next(tails), {DELAY: 0.0})
+    )
+    got = simulate_routes([ONE], PacketRate("p", 1e5), {}, formulas(ONE), limit_per_s=1e7, replications=3)
+    mean, median, tail = (got[m] for m in (Metric.LATENCY, Metric.LATENCY_P50, Metric.LATENCY_P99))
+    assert median.low <= mean.low <= tail.low <= tail.value <= tail.high
+    assert tail.value == pytest.approx(481 / 3)
 
 
 def test_every_path_has_its_weight():

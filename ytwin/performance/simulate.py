@@ -508,7 +508,18 @@ def _measured(load: Load, outcomes: Sequence[Outcome], mss_bytes: float, offered
             samples = [latencies[i] / 1e6 for latencies in known]
             if not any(math.isnan(sample) for sample in samples):
                 found.append(_value(metric, samples))
-    return {v.metric: v for v in found}
+    return _in_order({v.metric: v for v in found})
+
+
+def _in_order(values: dict[Metric, Value]) -> dict[Metric, Value]:
+    """No end of the 99th percentile's interval is below that of the median's, nor of a mean that it exceeds: few replications
+    give each its own idea of how far they lie apart."""
+    tail = values.get(Metric.LATENCY_P99)
+    for metric in (Metric.LATENCY, Metric.LATENCY_P50):
+        below = values.get(metric)
+        if tail is not None and below is not None and below.value <= tail.value:
+            tail = replace(tail, low=max(tail.low, below.low), high=max(tail.high, below.high))
+    return values if tail is None else {**values, Metric.LATENCY_P99: tail}
 
 
 _MEASURED: Final = (Metric.LATENCY, Metric.LATENCY_P50, Metric.LATENCY_P99, Metric.LOSS)
