@@ -24,7 +24,7 @@ from pathlib import Path
 
 from ytwin import pipeline
 from ytwin.cluster import Capacity, Resource, Traffic, capacity, offered, parse_traffic, survey
-from ytwin.cluster.classes import PLACE
+from ytwin.cluster.classes import KINDS, PLACE
 from ytwin.cluster.traffic import rates_of
 from ytwin.cluster.types import HARD, Floats, Rate
 from ytwin.core.tables import format_table
@@ -69,6 +69,11 @@ class Pair:
     case: Case
     portion: float
     """Of the Service's traffic."""
+
+    @property
+    def handshake(self) -> bool:
+        """Whether its connections begin with one: which row of `rates_of` is its traffic."""
+        return self.case.of(Phase.ESTABLISHED, Direction.FORWARD)[0].protocol != "udp"
 
 
 def every_pair(twin: pipeline.Twin, cards: Cards) -> tuple[Pair, ...]:
@@ -127,25 +132,26 @@ def cards_table(pairs: Iterable[Pair], rates: Floats, scale: float) -> dict[str,
     for pair in pairs:
         for chassis in pair.case.offloading():
             chips[chassis] = pair.case.cards[chassis].eswitch
-            alive[chassis] += scale * pair.portion * rates[Rate.ALIVE]
-            new[chassis] += scale * pair.portion * rates[Rate.NEW]
+            alive[chassis] += scale * pair.portion * rates[int(pair.handshake), Rate.ALIVE]
+            new[chassis] += scale * pair.portion * rates[int(pair.handshake), Rate.NEW]
     return {c: table_state(chip, alive[c], new[c]) for c, chip in chips.items() if chip is not None}
 
 
 def _parts(pair: Pair, rates: Floats, states: Mapping[str, TableState]) -> Iterator[tuple[float, PathCost]]:
     """(per second, cost) of every kind of packet; one for each choice of cards that hold its connection."""
     case, entries = pair.case, {c: s.entries for c, s in states.items()}
-    for phase, direction, packets, octets in (
-        (Phase.ESTABLISHED, Direction.FORWARD, Rate.FORWARD, Rate.FORWARD_BYTES),
-        (Phase.ESTABLISHED, Direction.REPLY, Rate.REPLY, Rate.REPLY_BYTES),
-        *((phase, d, Rate.NEW, None) for phase in (Phase.FIRST, Phase.CLOSE) for d in Direction),
-    ):
-        if not case.has(phase, direction) or not rates[packets]:
+    here = rates[int(pair.handshake)]
+    carrying = [Rate.FORWARD, Rate.EARLY] + [Rate.FIRST] * (not pair.handshake)
+    request = 0.5 * float(here[Rate.REQUESTS] / max(here[carrying].sum(), 1e-300))  # each of its frames carries a part
+    for kind in KINDS:
+        phase, direction = kind.phase, kind.direction
+        if not case.has(phase, direction) or not here[kind.packets]:
             continue
-        size = SMALLEST_FRAME_BYTES if octets is None else float(rates[octets] / rates[packets])
-        request = 0.5 * float(rates[Rate.REQUESTS] / rates[packets]) if phase is Phase.ESTABLISHED else 0.0
+        size = SMALLEST_FRAME_BYTES if kind.octets is None else float(here[kind.octets] / here[kind.packets])
+        asked = request if phase is Phase.ESTABLISHED or (phase is Phase.FIRST and not pair.handshake) else 0.0
         held, software = (
-            case.cost(phase, direction, size, request=request, entries=entries, software=some) for some in (False, True)
+            case.cost(phase, direction, size, request=asked, entries=entries, software=some or kind.early)
+            for some in (False, True)
         )
         visited = sorted({v.chassis for p in case.of(phase, direction) for v in p.visits})
         unsure = [c for c in visited if c in states and c in case.offloading() and states[c].share < 1]
@@ -155,7 +161,7 @@ def _parts(pair: Pair, rates: Floats, states: Mapping[str, TableState]) -> Itera
             for chassis, yes in zip(unsure, choice, strict=True):
                 weight *= states[chassis].share if yes else 1 - states[chassis].share
             cost = blend([(inside, held), ({c: 1 - share for c, share in inside.items()}, software)])
-            yield pair.portion * float(rates[packets]) * weight, cost
+            yield pair.portion * float(here[kind.packets]) * weight, cost
 
 
 def _used(cost: PathCost) -> Iterator[tuple[Resource, str, float, int]]:

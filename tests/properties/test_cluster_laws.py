@@ -285,5 +285,5 @@ def test_kube_proxy_looks_through_all_services_of_the_cluster() -> None:
         pipeline.generated_cluster(room.Size(nodes=3, services=count), shipped()["kube-proxy-iptables"])
         for count in (10, 10_000)
     )
-    new = [float(one.classes[0].software[0, Slot.BACKEND, 0, Rate.NEW].sum()) for one in (few, many)]
+    new = [float(one.classes[0].software[0, Slot.BACKEND, 0, Rate.FIRST].sum()) for one in (few, many)]
     assert new[1] > new[0]

@@ -210,6 +210,7 @@ def test_flows_of_unknown_names_are_said(capsys: pytest.CaptureFixture[str], tmp
         ("packets", "is no field"),
         ("packets=100 k/s,new=200 k/s", "each connection has one at least"),
         ("requests=1 k/s,new=2 k/s,lifetime=1 s", "each connection has one at least"),
+        ("bandwidth=8 kbit/s,size=100 B,new=20 /s", "20 new connections/s but 10 packets/s"),
     ],
 )
 def test_bad_loads_are_said(load: str, said: str) -> None:
@@ -259,6 +260,28 @@ def test_requests_are_packets_and_instructions() -> None:
     assert rates["1 kB"][Rate.FORWARD] == rates["1 kB"][Rate.REPLY] == 1000
     assert rates["10 kB"][Rate.FORWARD] == 8000
     assert rates["10 kB"][Rate.REQUESTS] == 1000
+
+
+def test_what_a_limit_rests_on_is_what_it_is_made_of() -> None:
+    """A conntrack table has its places whatever the card's tables hold; kept connections set none up; packets ask no work of a
+    server."""
+    cluster = pipeline.generated_cluster(room.Size(nodes=3, services=6), shipped()["yusur-dpu-2x100g"])
+
+    def rests_on(load: str) -> str:
+        found = room.capacity(cluster, room.offered(cluster, room.parse_traffic(load)))
+        return f"{found.resource}: {', '.join(found.rests_on)}"
+
+    table = rests_on("packets=100 k/s,new=1 k/s,lifetime=60 s")
+    assert table.startswith("conntrack table: ")
+    assert "eswitch" not in table
+    opened = rests_on("packets=10 k/s,new=10 k/s,lifetime=10 ms")
+    assert opened.startswith("slow path: ")
+    assert "slow_path.conntrack_setup_rate" in opened
+    assert "eswitch" not in opened  # every packet is a first one
+    kept = rests_on("packets=1 M/s,connections=10")
+    assert kept.startswith("eswitch: ")
+    assert "eswitch.flow_table" in kept
+    assert "insertion_rate" not in kept
 
 
 def test_measures_have_names_and_nothing_asked_has_no_limit() -> None:

@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from ytwin.cluster.classes import PLACE
+from ytwin.cluster.classes import KINDS, PLACE
 from ytwin.cluster.types import HARD, RESOURCES, SOFT, Cluster, Floats, Offered, Rate, Resource, Slot
 from ytwin.cluster.work import Busy, OnNodes, Work, busy, on_nodes, work_of
 from ytwin.hardware.model import Kind
@@ -25,6 +25,12 @@ MOST_SCALE: Final = 1e15
 """Beyond, nothing is asked for."""
 ALIKE: Final = 0.01
 """Nodes within so much of the fullest are as full."""
+OF_OPENING: Final = ("eswitch.insertion_rate", "eswitch.deletion_rate", "eswitch.ageing")
+"""Of TABLES what matters to connections that come and go only."""
+ALIKE_WORK: Final = 1e-9
+"""Work that differs by less, relative, is the same but for rounding."""
+_PACKETS: Final = np.bincount([kind.packets for kind in KINDS], minlength=len(Rate)).astype(np.float64)
+"""[Rate] -> packets."""
 _HARD: Final = [PLACE[resource] for resource in HARD]
 
 
@@ -51,7 +57,7 @@ class Capacity:
     rests_on: tuple[str, ...]
     """Profile numbers of kind calibrated or assumed that the scale depends on: "card.path (kind)"."""
     packets_per_s: float
-    """Of the load, both directions, each packet once."""
+    """Of the load, both directions, each packet once; with those of handshakes and ends of connections that come besides."""
     new_per_s: float
     alive: float
     told: tuple[str, ...] = ()
@@ -100,8 +106,8 @@ def capacity(cluster: Cluster, offered: Offered) -> Capacity:
         now,
         at_limit,
         {r: _scale(cluster, work, [PLACE[r]]) for r in RESOURCES if now.shares[:, PLACE[r]].max(initial=0.0) > 0},
-        _rests_on(cluster, traffic, now, resource, node),
-        float(total[Rate.FORWARD] + total[Rate.REPLY]),
+        _rests_on(cluster, traffic, work, at_limit, resource, node),
+        float(total @ _PACKETS),
         float(total[Rate.NEW]),
         float(total[Rate.ALIVE]),
         offered.notes,
@@ -128,19 +134,23 @@ def _scale(cluster: Cluster, work: Work, places: list[int]) -> float:
     return low
 
 
-def _rests_on(cluster: Cluster, traffic: OnNodes, now: Busy, resource: Resource | None, node: int) -> tuple[str, ...]:
-    """Of the resource that limits, on the node where it does: what its work is made of, and the tables that decide it."""
+def _rests_on(
+    cluster: Cluster, traffic: OnNodes, work: Work, at_limit: Busy, resource: Resource | None, node: int
+) -> tuple[str, ...]:
+    """Of the resource that limits, on the node where it does: what its work is made of, and the card's tables where they decide
+    how much of it there is."""
     if resource is None:
         return ()
-    profile = int(cluster.profile[node])
+    profile, place = int(cluster.profile[node]), PLACE[resource]
     card = cluster.profiles[profile]
     paths: set[str] = set()
     for (number, _), slots in traffic.items():
-        if slots[:, :, node].any():
-            paths |= cluster.classes[number].rests_on.get((profile, resource), frozenset())
-    if now.tables.alive[node] > 0:
-        paths |= set(TABLES)
+        for rate in np.flatnonzero(slots[:, :, node].any(axis=0)):
+            paths |= cluster.classes[number].rests_on.get((profile, Rate(int(rate)), resource), frozenset())
+    if at_limit.tables.alive[node] > 0:
         crowded = resource is Resource.ESWITCH and card.eswitch is not None and card.eswitch.crowding
+        if crowded or not math.isclose(work.held[node, place], work.software[node, place], rel_tol=ALIKE_WORK):
+            paths |= {path for path in TABLES if path not in OF_OPENING or work.new[node] > 0}
         paths |= {path for path in numbers(card) if crowded and path.startswith("eswitch.crowding")}
     return tuple(
         f"{card.name}.{path} ({number.kind})"

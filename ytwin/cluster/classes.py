@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -18,9 +20,9 @@ from ytwin.datapath.offload import judge_offload
 from ytwin.datapath.offload_types import Outcome
 from ytwin.datapath.program import Direction, Op, Phase, Program
 from ytwin.hardware.model import HardwareProfile
-from ytwin.performance.choice import Case, make_case
+from ytwin.performance.choice import UDP, Case, make_case
 from ytwin.performance.cost import SMALLEST_FRAME_BYTES, own_flow
-from ytwin.performance.types import PathCost, Share
+from ytwin.performance.types import Share
 
 SMALL_BYTES: Final = 100.0
 LARGE_BYTES: Final = 1100.0
@@ -30,13 +32,36 @@ _RESOURCE: Final[dict[Share, Resource]] = {
     share: Resource(share.value) for share in Share if share is not Share.INSERTION
 }
 """Insertion is counted from the connections instead."""
-_OF_PHASE: Final = (
-    (Phase.ESTABLISHED, Direction.FORWARD, Rate.FORWARD, Rate.FORWARD_BYTES),
-    (Phase.ESTABLISHED, Direction.REPLY, Rate.REPLY, Rate.REPLY_BYTES),
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What packets of some columns of a traffic matrix are."""
+
+    phase: Phase
+    direction: Direction
+    packets: Rate
+    octets: Rate | None
+    """None: the smallest frames."""
+    early: bool = False
+    """Whether no card has the connection yet."""
+
+
+KINDS: Final = (
+    Kind(Phase.ESTABLISHED, Direction.FORWARD, Rate.FORWARD, Rate.FORWARD_BYTES),
+    Kind(Phase.ESTABLISHED, Direction.REPLY, Rate.REPLY, Rate.REPLY_BYTES),
+    Kind(Phase.FIRST, Direction.FORWARD, Rate.FIRST, Rate.FIRST_BYTES),
+    Kind(Phase.FIRST, Direction.REPLY, Rate.ANSWER, Rate.ANSWER_BYTES),
+    Kind(Phase.ESTABLISHED, Direction.FORWARD, Rate.EARLY, Rate.EARLY_BYTES, early=True),
+    Kind(Phase.ESTABLISHED, Direction.REPLY, Rate.EARLY, Rate.EARLY_BYTES, early=True),
+    Kind(Phase.CLOSE, Direction.FORWARD, Rate.CLOSE, None),
+    Kind(Phase.CLOSE, Direction.REPLY, Rate.CLOSE, None),
 )
 
 Priced = dict[tuple[int, Resource], float]
 """(slot, resource) -> share of the resource's time."""
+Rests = dict[tuple[int, Rate, Resource], set[str]]
+"""See PathClass."""
 
 
 def slots_of(programs: Iterable[Program], client: str, backend: str) -> dict[str, int]:
@@ -65,7 +90,7 @@ def path_class(
     shape = (2, count, len(profiles), len(Rate), len(RESOURCES))
     held, software = np.zeros(shape), np.zeros(shape)
     table = np.zeros((count, len(profiles)), dtype=np.bool_)
-    rests_on: dict[tuple[int, Resource], set[str]] = defaultdict(set)
+    rests_on: Rests = defaultdict(set)
     judged: dict[tuple[object, ...], Case] = {}
     for number, profile in enumerate(profiles):
         cards = dict.fromkeys(slots, profile)
@@ -85,41 +110,44 @@ def path_class(
             for chassis, outcome in outcomes.items():
                 table[slots[chassis], number] |= outcome is not Outcome.SOFTWARE
     frozen = {key: frozenset(paths) for key, paths in rests_on.items()}
-    return PathClass(name, count, held, software, table, frozen)
+    return PathClass(name, count, held, software, table, frozen, programs[0].protocol != UDP)
 
 
 class _Priced:
     """The costs of one path on one profile."""
 
-    def __init__(
-        self, case: Case, slots: Mapping[str, int], profile: int, rests_on: dict[tuple[int, Resource], set[str]]
-    ) -> None:
+    def __init__(self, case: Case, slots: Mapping[str, int], profile: int, rests_on: Rests) -> None:
         self.case, self.slots, self.profile, self.rests_on = case, slots, profile, rests_on
 
     def rates(self, bulk: bool, software: bool, count: int) -> Floats:
-        """[slot, Rate, Resource]."""
+        """[slot, Rate, Resource]. Only established packets can be full segments of `bulk`."""
         found = np.zeros((count, len(Rate), len(RESOURCES)))
 
         def put(rate: Rate, priced: Priced, times: float = 1.0) -> None:
             for (slot, resource), share in priced.items():
                 found[slot, rate, PLACE[resource]] += times * share
 
-        for phase, direction, packets, octets in _OF_PHASE:
-            if not self.case.has(phase, direction):
+        for kind in KINDS:
+            if not self.case.has(kind.phase, kind.direction):
                 continue
-            small = self._cost(phase, direction, SMALL_BYTES, bulk=bulk, software=software)
-            large = self._cost(phase, direction, LARGE_BYTES, bulk=bulk, software=software)
-            asked = self._cost(phase, direction, SMALL_BYTES, bulk=bulk, software=software, request=1.0)
+            cost = partial(
+                self._cost,
+                kind.phase,
+                kind.direction,
+                bulk=bulk and kind.phase is Phase.ESTABLISHED and not kind.early,
+                software=software or kind.early,
+            )
+            if kind.octets is None:
+                put(kind.packets, cost(kind.packets, SMALLEST_FRAME_BYTES))
+                continue
+            small, large = cost(kind.packets, SMALL_BYTES), cost(kind.packets, LARGE_BYTES)
             slope = {key: (large[key] - small.get(key, 0.0)) / (LARGE_BYTES - SMALL_BYTES) for key in large}
-            put(octets, slope)
-            put(packets, small)
-            put(packets, slope, -SMALL_BYTES)
-            if direction is Direction.FORWARD:
+            put(kind.octets, slope)
+            put(kind.packets, small)
+            put(kind.packets, slope, -SMALL_BYTES)
+            if kind.packets is Rate.FORWARD:
+                asked = cost(Rate.REQUESTS, SMALL_BYTES, request=1.0)
                 put(Rate.REQUESTS, {key: asked[key] - small.get(key, 0.0) for key in asked})
-        for phase in (Phase.FIRST, Phase.CLOSE):
-            for direction in Direction:
-                if self.case.has(phase, direction):
-                    put(Rate.NEW, self._cost(phase, direction, SMALLEST_FRAME_BYTES, software=software))
         self._states(found)
         return found
 
@@ -127,23 +155,22 @@ class _Priced:
         self,
         phase: Phase,
         direction: Direction,
+        rate: Rate,
         frame_bytes: float,
         *,
-        bulk: bool = False,
-        software: bool = False,
+        bulk: bool,
+        software: bool,
         request: float = 0.0,
     ) -> Priced:
+        """Of one packet; `rate` is the one that rests on its numbers."""
         cost = self.case.cost(phase, direction, frame_bytes, bulk=bulk, software=software, request=request)
-        return self._shares(cost)
-
-    def _shares(self, cost: PathCost) -> Priced:
         found: Priced = defaultdict(float)
         for demand in cost.demands:
             share = demand.service_ps / demand.servers / PS_PER_S
             resource = _RESOURCE.get(demand.share)
             if resource is not None:
                 found[self.slots[demand.chassis], resource] += share
-                self.rests_on[self.profile, resource].update(demand.rests_on)
+                self.rests_on[self.profile, rate, resource].update(demand.rests_on)
         return found
 
     def _states(self, found: Floats) -> None:
@@ -163,11 +190,12 @@ class _Priced:
             slow = self.case.cards[chassis].slow_path
             if entries[chassis]:
                 found[slot, Rate.ALIVE, PLACE[Resource.CONNTRACK]] += len(entries[chassis]) / slow.conntrack_limit.value
-                self.rests_on[self.profile, Resource.CONNTRACK].add("slow_path.conntrack_limit")
+                self.rests_on[self.profile, Rate.ALIVE, Resource.CONNTRACK].add("slow_path.conntrack_limit")
             if flows[chassis] and slow.flow_limit.value:
                 stay_s = slow.idle.value / PS_PER_S
                 found[slot, Rate.NEW, PLACE[Resource.FLOWS]] += flows[chassis] * stay_s / slow.flow_limit.value
-                self.rests_on[self.profile, Resource.FLOWS].update(("slow_path.flow_limit", "slow_path.idle"))
+                numbers = "slow_path.flow_limit", "slow_path.idle"
+                self.rests_on[self.profile, Rate.NEW, Resource.FLOWS].update(numbers)
 
 
 def check_profiles(profiles: Iterable[HardwareProfile]) -> None:

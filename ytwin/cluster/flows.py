@@ -9,9 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
-
-from ytwin.cluster.traffic import too_large
+from ytwin.cluster.traffic import connection_rates, packet_rates, too_large
 from ytwin.cluster.types import Floats, Rate
 from ytwin.core.errors import InvalidInput, Location, Problem
 from ytwin.core.units import MOST
@@ -39,6 +37,7 @@ class Flow:
     destination: str
     """A Service, `[NAMESPACE/]NAME[:PORT]`, or a workload, `pod/NAME`."""
     packets_per_s: float
+    """Of all connections together, first ones among them."""
     bytes_per_packet: float
     """With check sequence, as counters of ports count; without tunnel header."""
     new_per_s: float
@@ -48,16 +47,18 @@ class Flow:
     bulk: bool
     where: Location
 
-    @property
-    def rates(self) -> Floats:
-        """[Rate]."""
-        found = np.zeros(len(Rate))
-        frame = max(self.bytes_per_packet - FCS_BYTES, SMALLEST_FRAME_BYTES)
-        found[Rate.FORWARD], found[Rate.FORWARD_BYTES] = self.packets_per_s, self.packets_per_s * frame
-        back = self.packets_per_s * self.replies
-        # What answers bulk data are acknowledgements.
-        found[Rate.REPLY], found[Rate.REPLY_BYTES] = back, back * (SMALLEST_FRAME_BYTES if self.bulk else frame)
-        found[Rate.NEW], found[Rate.ALIVE] = self.new_per_s, self.new_per_s * self.lifetime_s
+    def rates(self, handshake: bool = True) -> Floats:
+        """[Rate]. Ports count the packets that open connections, too, so these are among `packets_per_s`; without packets there
+        are connections alone, which begin and end with a `handshake` or not (`PathClass.handshake`)."""
+        if not self.packets_per_s:
+            found = connection_rates(self.new_per_s, handshake)
+        else:
+            frame = max(self.bytes_per_packet - FCS_BYTES, SMALLEST_FRAME_BYTES)
+            # What answers bulk data are acknowledgements.
+            reply_frame = SMALLEST_FRAME_BYTES if self.bulk else frame
+            back = self.packets_per_s * self.replies
+            found = packet_rates(self.packets_per_s, frame, back, reply_frame, self.new_per_s)
+        found[Rate.ALIVE] = self.new_per_s * self.lifetime_s
         return found
 
 

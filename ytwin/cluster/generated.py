@@ -261,7 +261,8 @@ def generated_flows(cluster: Cluster, flows: Sequence[Flow]) -> tuple[Cluster, O
             chosen += own.tolist()
             source = -1 if outside else used.setdefault(nodes[flow.source], len(used))
             sources += [source] * len(own)
-            rates += [flow.rates * rows.portion[row] for row in own]
+            handshakes = (cluster.classes[rows.path_class[row]].handshake for row in own)
+            rates += [flow.rates(handshake) * rows.portion[row] for row, handshake in zip(own, handshakes, strict=True)]
             bulk += [flow.bulk] * len(own)
     if problems:
         raise InvalidInput(problems)

@@ -60,7 +60,7 @@ def _with_software(path: PathClass, profile: int) -> PathClass:
     """With one more profile, which does as the software of another."""
     more = path.software[:, :, profile : profile + 1]
     last = path.software.shape[2]
-    copied = {(last, resource): numbers for (p, resource), numbers in path.rests_on.items() if p == profile}
+    copied = {(last, rate, what): numbers for (p, rate, what), numbers in path.rests_on.items() if p == profile}
     return replace(
         path,
         held=np.concatenate([path.held, more], axis=2),

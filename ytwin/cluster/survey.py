@@ -69,8 +69,8 @@ def surveyed_flows(
     problems: list[Problem] = []
     for flow in flows:
         try:
-            for portion in room.add_flow(flow):
-                rates.append(flow.rates * portion)
+            for portion, handshake in room.add_flow(flow):
+                rates.append(flow.rates(handshake) * portion)
                 bulk.append(flow.bulk)
         except InvalidInput as error:
             problems += error.problems
@@ -219,12 +219,13 @@ class _Survey:
                 found.append(self.hosts.get(named) or next((h for h in at if h is not None), None))
         return found
 
-    def add_flow(self, flow: Flow) -> Iterator[float]:
-        """Rows of a measured flow; yields the portion of each."""
+    def add_flow(self, flow: Flow) -> Iterator[tuple[float, bool]]:
+        """Rows of a measured flow; yields the portion of each, and whether its connections begin with a handshake."""
         before = len(self.listed.portion)
         for target, clients in self._called(flow):
             self.add(target, clients, self.backends_of(target), 1.0)
-        yield from self.listed.portion[before:]
+        for portion, path in zip(self.listed.portion[before:], self.listed.path_class[before:], strict=True):
+            yield portion, self.made[path].handshake
 
     def _called(self, flow: Flow) -> list[tuple[Target, list[Host]]]:
         def wrong(column: str, message: str, hint: str) -> InvalidInput:

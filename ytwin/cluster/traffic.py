@@ -19,7 +19,7 @@ from ytwin.resources.fields import nearest
 from ytwin.sim.workloads import IPV4_TCP_BYTES, mss_bytes
 
 FIELDS: Final[dict[str, str]] = {
-    "packets": "packets per second from clients to backends, such as `50 k/s`",
+    "packets": "packets per second from clients to backends, those that open connections among them, such as `50 k/s`",
     "replies": "packets that come back for each of them, such as `1`",
     "bandwidth": "payload of bulk TCP in full segments, such as `10 Gbit/s`; with size, bits of such packets",
     "size": "of a packet with its check sequence, such as `256 B`; of requests: request and answer, without headers",
@@ -141,10 +141,14 @@ def _together(values: Mapping[str, float], where: str) -> list[Problem]:
         wrong(
             "new and connections at once", "say how long connections live (lifetime), or how many there are at a time"
         )
-    for kind in ("packets", "requests"):
-        if 0 < values.get(kind, 0.0) < values.get("new", 0.0):
-            message = f"{values['new']:g} new connections/s but {values[kind]:g} {kind}/s"
-            wrong(message, f"each connection has one at least; raise {kind}, or leave them out")
+    counts = {kind: values.get(kind, 0.0) for kind in ("packets", "requests")}
+    if values.get("size"):
+        counts["bandwidth"] = values.get("bandwidth", 0.0) / (8 * values["size"])
+    for kind, count in counts.items():
+        if 0 < count < values.get("new", 0.0):
+            unit = "packets" if kind == "bandwidth" else kind
+            message = f"{values['new']:g} new connections/s but {count:g} {unit}/s"
+            wrong(message, f"each connection has one at least; raise {kind}, or leave it out")
     if "lifetime" in values and not values.get("new"):
         wrong("lifetime without new", "say how many connections are opened (new), or how many there are (connections)")
     if "size" in values and not values["size"] >= SMALL_PACKET_BYTES and "requests" not in values:
@@ -156,7 +160,8 @@ def offered(cluster: Cluster, traffic: Traffic) -> Offered:
     """The traffic on all rows of a cluster: each has its portion of its Service's."""
     share = popularity(len(cluster.services), traffic.zipf)
     per_row = share[cluster.rows.service] * cluster.rows.portion
-    rates = per_row[:, None] * rates_of(traffic, cluster.profiles)
+    handshake = np.array([path.handshake for path in cluster.classes], dtype=np.int64)
+    rates = per_row[:, None] * rates_of(traffic, cluster.profiles)[handshake[cluster.rows.path_class]]
     bulk = np.full(len(cluster.rows), traffic.bulk)
     sized = traffic.size_bytes if not traffic.requests_per_s else 0.0
     return Offered(rates, bulk, traffic.text, too_large({traffic.text: sized}, cluster.profiles))
@@ -187,28 +192,78 @@ def popularity(services: int, zipf: float) -> Floats:
 
 
 def rates_of(traffic: Traffic, profiles: tuple[HardwareProfile, ...]) -> Floats:
-    """[Rate] of one mean Service. Frames are as long as the smallest MTU of the profiles lets them be."""
-    found = np.zeros(len(Rate))
+    """[handshake, Rate] of one mean Service, whose connections begin without a handshake or with one (`PathClass.handshake`).
+    Frames are as long as the smallest MTU of the profiles lets them be."""
+    return np.array([_rates(traffic, profiles, handshake) for handshake in (False, True)])
+
+
+def _rates(traffic: Traffic, profiles: tuple[HardwareProfile, ...], handshake: bool) -> Floats:
     if not profiles:  # no node is left
-        return found
+        return np.zeros(len(Rate))
     mtu = most_bytes(profiles)
     most = mss_bytes(int(mtu))
+    new = traffic.new_per_s
     size = traffic.size_bytes or SMALL_PACKET_BYTES
-    frame, packets, replies = max(size - FCS_BYTES, SMALLEST_FRAME_BYTES), traffic.packets_per_s, traffic.replies
-    if traffic.bulk:
-        # Acknowledgements are not counted: one answers dozens of segments.
-        frame, packets, replies = mtu + ETHERNET_HEADER_BYTES, traffic.bandwidth_bit_per_s / (8 * most), 0.0
-    elif traffic.bandwidth_bit_per_s:
-        packets = traffic.bandwidth_bit_per_s / (8 * size)
-    elif traffic.requests_per_s:
+    if traffic.requests_per_s:
         frames = max(1, math.ceil(size / most))
-        frame, packets, replies = (
-            size / frames + IPV4_TCP_BYTES + ETHERNET_HEADER_BYTES,
-            traffic.requests_per_s * frames,
-            1.0,
-        )
-    found[Rate.FORWARD], found[Rate.FORWARD_BYTES] = packets, packets * frame
-    found[Rate.REPLY], found[Rate.REPLY_BYTES] = packets * replies, packets * replies * frame
-    found[Rate.NEW], found[Rate.REQUESTS] = traffic.new_per_s, traffic.requests_per_s
-    found[Rate.ALIVE] = traffic.new_per_s * traffic.lifetime_s if traffic.new_per_s else traffic.connections
+        frame = max(size / frames + IPV4_TCP_BYTES + ETHERNET_HEADER_BYTES, SMALLEST_FRAME_BYTES)
+        found = request_rates(traffic.requests_per_s, frames, frame, new, handshake)
+    elif traffic.bulk:
+        # Acknowledgements are not counted: one answers dozens of segments.
+        segments, frame = traffic.bandwidth_bit_per_s / (8 * most), mtu + ETHERNET_HEADER_BYTES
+        if handshake:  # payload is what was asked for, and a handshake carries none
+            found = packet_rates(segments, frame, 0.0, frame, 0.0) + connection_rates(new, handshake)
+        else:
+            found = packet_rates(segments, frame, 0.0, frame, new)
+    else:
+        packets = traffic.packets_per_s or traffic.bandwidth_bit_per_s / (8 * size)
+        frame = max(size - FCS_BYTES, SMALLEST_FRAME_BYTES)
+        if packets:
+            found = packet_rates(packets, frame, packets * traffic.replies, frame, new)
+        else:
+            found = connection_rates(new, handshake)
+    found[Rate.ALIVE] = new * traffic.lifetime_s if new else traffic.connections
+    return found
+
+
+def packet_rates(packets: float, frame: float, replies: float, reply_frame: float, new: float) -> Floats:
+    """[Rate] of packets of which `new` are their connection's first, and as many replies, if there are so many, answer those: all
+    packets are counted in `packets` and `replies`, as `predict`'s packets are (`Loaded.one_way`), and as ports count. What ends a
+    connection is one of them like any other. Frames in bytes, without check sequence; all else per second."""
+    found = np.zeros(len(Rate))
+    first, answer = min(new, packets), min(new, replies)
+    for rate, octets, count, size in (
+        (Rate.FORWARD, Rate.FORWARD_BYTES, packets - first, frame),
+        (Rate.FIRST, Rate.FIRST_BYTES, first, frame),
+        (Rate.REPLY, Rate.REPLY_BYTES, replies - answer, reply_frame),
+        (Rate.ANSWER, Rate.ANSWER_BYTES, answer, reply_frame),
+    ):
+        found[rate], found[octets] = count, count * size
+    found[Rate.NEW] = new
+    return found
+
+
+def request_rates(requests: float, frames: int, frame: float, new: float, handshake: bool) -> Floats:
+    """[Rate] of requests and answers of so many frames each, `new` of which are their connection's first.
+
+    As `predict` has them (`Loaded.there_and_back`): a handshake comes before the first, and the connection's end after the last;
+    of UDP the first frames of request and answer are the connection's first packets. What follows these of the first request
+    and its answer comes before cards have the connection.
+    """
+    found = connection_rates(new, handshake)
+    if not handshake:
+        found[[Rate.FIRST_BYTES, Rate.ANSWER_BYTES]] = new * frame
+    early = new * (frames if handshake else frames - 1)
+    later = max(0.0, requests - new) * frames
+    found[[Rate.FORWARD, Rate.REPLY]], found[[Rate.FORWARD_BYTES, Rate.REPLY_BYTES]] = later, later * frame
+    found[Rate.EARLY], found[Rate.EARLY_BYTES] = early, early * frame
+    found[Rate.REQUESTS] = requests
+    return found
+
+
+def connection_rates(new: float, handshake: bool) -> Floats:
+    """[Rate] of connections opened for nothing else: their first packet and its answer, and with a handshake their end, in the
+    smallest frames."""
+    found = packet_rates(new, SMALLEST_FRAME_BYTES, new, SMALLEST_FRAME_BYTES, new)
+    found[Rate.CLOSE] = new * handshake
     return found

@@ -46,19 +46,33 @@ HARD: Final = tuple(r for r in Resource if r not in SOFT)
 
 
 class Rate(IntEnum):
-    """Columns of a traffic matrix; all per second but ALIVE."""
+    """Columns of a traffic matrix; all per second but ALIVE. A packet is counted in one column of packets only, and what a
+    connection begins with is what `predict` says (`performance.jobs`): see `traffic.packet_rates` and `traffic.request_rates`."""
 
     FORWARD = 0
-    """Packets of established connections, client to backend."""
+    """Packets of established connections, client to backend: all but FIRST and EARLY."""
     FORWARD_BYTES = 1
     """Their frames, without check sequence and tunnel header."""
     REPLY = 2
+    """Packets of established connections, backend to client: all but ANSWER and EARLY."""
     REPLY_BYTES = 3
-    NEW = 4
-    """Connections: first packet and its answer, and the packets that end it."""
-    REQUESTS = 5
+    FIRST = 4
+    """Packets that are their connection's first."""
+    FIRST_BYTES = 5
+    ANSWER = 6
+    """Packets that are the first in reply."""
+    ANSWER_BYTES = 7
+    EARLY = 8
+    """Packets in each direction that follow so soon that no card has their connection yet."""
+    EARLY_BYTES = 9
+    """Of one direction."""
+    CLOSE = 10
+    """Connections whose end is a packet in each direction besides those counted above."""
+    NEW = 11
+    """Connections that are opened, for the tables. Their packets are FIRST and ANSWER."""
+    REQUESTS = 12
     """Requests with their answers, for the instructions at both ends."""
-    ALIVE = 6
+    ALIVE = 13
     """Connections at a time."""
 
 
@@ -93,8 +107,10 @@ class PathClass:
     """The same where no card takes anything over."""
     table: npt.NDArray[np.bool_]
     """[slot, profile]: whether a card keeps rules for the connection."""
-    rests_on: Mapping[tuple[int, Resource], frozenset[str]]
-    """(profile, resource) -> paths of the profile's numbers."""
+    rests_on: Mapping[tuple[int, Rate, Resource], frozenset[str]]
+    """(profile, rate, resource) -> paths of the profile's numbers."""
+    handshake: bool = True
+    """Whether connections begin with one: a first packet of UDP carries data already."""
 
 
 @dataclass(frozen=True)

@@ -90,8 +90,8 @@ def _by_backend(
     row, node, part = backends.row[mask], backends.node[mask], backends.part[mask]
     n = len(cluster.nodes)
     cell = (group[row] - first) * n + node
-    found = np.empty((count, len(Rate), n))
-    for rate in Rate:
+    found = np.zeros((count, len(Rate), n))
+    for rate in np.flatnonzero(offered.rates.any(axis=0)):
         found[:, rate] = np.bincount(cell, offered.rates[row, rate] * part, minlength=count * n).reshape(count, n)
     return found
 
