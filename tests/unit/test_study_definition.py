@@ -8,7 +8,9 @@ from tests.study_cases import HEAD, job_of
 from ytwin.core.errors import InvalidInput
 from ytwin.study.amounts import amount, condition, ladder, named, shown, written
 from ytwin.study.definition import decode_study
-from ytwin.study.designs import levels, variants
+from ytwin.study.designs import levels, quantile, variants
+from ytwin.study.model import Distribution
+from ytwin.study.words import amount_text
 
 PARAMETER = """
   parameters:
@@ -140,6 +142,24 @@ def test_every_problem_has_its_line():
         ),
         ("  replications: {atLeast: 4}", "formulas give the same every time"),
         ("  replications: {atLeast: 1, atMost: 4, metric: latency}", "`atMost` needs"),
+        ("  parameters: [{path: load.size, values: [64 B, 128 B, 0.064 kB]}]", "names one twice: 64 B is 0.064 kB"),
+        ("  parameters: [{path: load.flows, values: [0, 0]}]", "names one twice"),
+        (
+            "  parameters: [{path: load.rate, name: a, values: [1]}, {path: load.rate, name: b, values: [2]}]",
+            "load.rate is set by the parameter 'a' too",
+        ),
+        (
+            "  parameters: [{path: card.slowPath.queue, values: [1]}, {name: b, choices: {c: {card.slow_path.queue: 2}}}]",
+            "card.slow_path.queue is set by the parameter 'card.slowPath.queue' too",
+        ),
+        ("  parameters: [{path: load.flows, name: ending, values: [1]}]", "answer.csv has another column 'ending'"),
+        ("  parameters: [{path: load.flows, name: loss_ratio.low, values: [1]}]", "another column"),
+        (
+            "  parameters: [{path: load.flows, values: [1, 2]}]\n"
+            "  plots: [{x: load.flows, y: latency, only: {load.flows: 3}}]",
+            "load.flows is never '3'",
+        ),
+        ("  parameters: [{path: load.flows, name: off, values: [1]}]", "false: input should be a valid string"),
         ("  seed: -1", "greater than or equal to 0"),
         ("  engine: quick", "input should be"),
     ],
@@ -148,6 +168,39 @@ def test_what_is_wrong_is_said(body: str, said: str):
     found = wrong(body)
     assert any(said in text for text in found), found
     assert all(not text.startswith("0 ") for text in found), found
+
+
+def test_a_word_that_yaml_takes_for_a_truth_value_is_explained():
+    with pytest.raises(InvalidInput) as caught:
+        decode_study("s.yaml", HEAD + "  parameters: [{path: load.flows, name: off, values: [1]}]")
+    assert "write the word in quotes" in caught.value.problems[0].hint
+
+
+def test_two_columns_of_one_name_are_refused_only_where_both_are_there():
+    body = "  parameters: [{path: load.flows, name: loss_ratio, values: [1]}]\n  goal: {metrics: [latency]}"
+    assert job_of(body)
+
+
+def test_requests_are_told_per_second_and_packets_in_pps():
+    assert ladder("1 k/s", "100 k/s", 3, log=True) == ("1 k/s", "10 k/s", "100 k/s")
+    assert ladder("1 kpps", "1 Mpps", 2, log=True) == ("1 kpps", "1 Mpps")
+    assert written(2e6, "rate", "3 /s") == "2 M/s"
+    assert written(2e6, "rate") == "2 Mpps"
+
+
+def test_counts_and_frequencies_keep_their_kind():
+    assert amount_text(9000, "count", "50000 instructions") == "9000 instructions"
+    assert amount_text(250_000, "count", "50000 instructions") == "250,000 instructions"
+    assert amount_text(2e9, "frequency", "2.1 GHz") == "2 GHz"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "digits"), [("1 kpps", "1 Mpps", 4), ("1000 kpps", "1001 kpps", 7), ("64 B", "1500 B", 4)]
+)
+def test_drawn_values_have_few_digits_and_stay_apart(low: str, high: str, digits: int):
+    found = {str(quantile(Distribution(low=low, high=high), part / 97)) for part in range(98)}
+    assert len(found) == 98
+    assert max(len(text.partition(" ")[0].replace(".", "").lstrip("0")) for text in found) <= digits
 
 
 def test_what_is_no_study_is_refused():

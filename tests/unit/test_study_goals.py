@@ -6,12 +6,13 @@ import math
 
 import pytest
 
-from tests.study_cases import article_job, failing, job_of, noisy, queue, solve
+from tests.study_cases import HEAD, article_job, failing, job_of, noisy, queue, solve
 from ytwin.core.errors import InvalidInput
+from ytwin.hardware.model import Kind, Quantity
 from ytwin.study.amounts import amount
 from ytwin.study.charts import charts
 from ytwin.study.evaluate import Job, Memory, evaluate, uncertain_numbers
-from ytwin.study.goals import LIMIT
+from ytwin.study.goals import LIMIT, Uncertain
 from ytwin.study.points import Point
 from ytwin.study.search import Ending
 from ytwin.study.words import sentences
@@ -62,6 +63,39 @@ def test_a_search_notices_conditions_that_change_more_than_once():
     assert found.rows[0].limit is not None
     assert found.rows[0].limit.odd
     assert "the limit is one of several" in " ".join(sentences(found))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ending", "said"),
+    [
+        ("2e4", "3e5", Ending.NEVER, "they hold higher up, at "),
+        ("2e5", "1e7", Ending.NEVER, "they hold higher up, at "),
+        ("-1", "3e5", Ending.FOUND, "no longer holds"),
+        ("2e4", "9e5", Ending.NEVER, ""),
+    ],
+)
+def test_conditions_that_hold_only_higher_up_are_told(low: str, high: str, ending: Ending, said: str):
+    """Packets must not be too few either."""
+
+    def window(_job: Job, point: Point, _memory: Memory) -> tuple[dict[str, float], dict[str, str]]:
+        rate = amount(point["load.rate"])
+        assert rate is not None
+        return {"loss_ratio": float(not float(low) < rate.value < float(high))}, {}
+
+    body = "  goal: {limit: {parameter: load.rate, from: 1 kpps, to: 1 Mpps, while: [loss < 50 %]}}"
+    found, _ = solve(job_of(body), window)
+    assert found.rows[0].limit is not None
+    assert found.rows[0].limit.ending is ending
+    assert said in " ".join(sentences(found))
+    assert sentences(found)[0][0].isupper() or sentences(found)[0].startswith("load.rate")
+
+
+def test_a_limit_of_requests_is_told_per_second():
+    head = HEAD.replace("kind: packets, rate: 1 Mpps, flows: 1", "kind: open, rate: 1 M/s, connections: 1")
+    body = "  goal: {limit: {parameter: load.rate, from: 1 k/s, to: 100 M/s, while: [latency_p99 < 1 ms]}}"
+    found, _ = solve(job_of(body, head), queue)
+    assert "load.rate can go up to 99" in sentences(found)[0]
+    assert " k/s;" in sentences(found)[0]
 
 
 def test_a_limit_of_whole_things_is_whole():
@@ -170,3 +204,82 @@ def test_draws_of_profile_numbers_are_shared_by_what_is_compared():
     assert comparison.a.high - comparison.a.low > 5, "what is uncertain is wide"
     assert comparison.difference.low > 0, "but a slower handover is slower for sure"
     assert comparison.difference.high - comparison.difference.low < comparison.a.high - comparison.a.low
+
+
+def crowded(_job: Job, point: Point, _memory: Memory) -> tuple[dict[str, float], dict[str, str]]:
+    """A server of 1 Mpps, or as the card's number says; no latency where more comes."""
+    rate, server = amount(point["load.rate"]), amount(dict(point.settings).get("cards.c.eswitch.rate", "1 Mpps"))
+    assert rate is not None
+    assert server is not None
+    carried = {"packet_rate_mpps": min(rate.value, server.value) / 1e6, "loss_ratio": 0.0}
+    if rate.value >= server.value:
+        return carried, {}
+    return {**carried, "latency_us": 1e6 / (server.value - rate.value)}, {}
+
+
+def a_number(number: str, low: float, high: float) -> Uncertain:
+    quantity = Quantity(
+        value=1e6, dimension="rate", kind=Kind.ASSUMED, source="", low=low, high=high, text=f"{1e6:.0f} pps"
+    )
+    return Uncertain("c", number, quantity)
+
+
+def test_a_number_that_leaves_no_latency_at_an_end_is_told_and_the_rest_stands():
+    body = """
+  parameters: [{path: load.rate, name: rate, values: [0.5 Mpps, 2 Mpps]}]
+  goal: {metrics: [packet_rate, latency], sensitivity: {of: latency}}
+"""
+    numbers = (a_number("eswitch.rate", 4e5, 2e6), a_number("eswitch.other", 1e5, 2e6))
+    found, _ = solve(job_of(body), crowded, lambda _settings: numbers)
+    assert [(s.variant["rate"], s.uncertain.number) for s in found.swings] == [("0.5 Mpps", "eswitch.other")]
+    assert [(u.variant["rate"], u.uncertain.number) for u in found.unknown] == [
+        ("0.5 Mpps", "eswitch.rate"),
+        ("2 Mpps", "eswitch.rate"),
+        ("2 Mpps", "eswitch.other"),
+    ]
+    said = " ".join(sentences(found))
+    assert "With rate 0.5 Mpps: at an end of its interval there is no latency: eswitch.rate of c" in said
+    assert "With rate 2 Mpps: there is no latency with any number" in said
+
+
+def test_a_metric_that_no_variant_has_so_far_is_no_error():
+    """The one that is overloaded is answered first, while the other goes on until it is tight."""
+    body = """
+  parameters: [{path: load.rate, name: rate, values: [2 Mpps, 0.5 Mpps]}]
+  uncertainty: drawn
+  replications: {atLeast: 6, atMost: 9, metric: latency, halfWidth: 1 %}
+  goal: {metrics: [packet_rate, latency]}
+"""
+
+    def wavering(job: Job, point: Point, memory: Memory) -> tuple[dict[str, float], dict[str, str]]:
+        metrics, texts = crowded(job, point, memory)
+        noise = 1 + (point.seed % 100) / 100
+        return {name: value * noise if name == "latency_us" else value for name, value in metrics.items()}, texts
+
+    found, results = solve(job_of(body), wavering)
+    assert found.metrics == ("packet_rate_mpps", "latency_us")
+    assert [row.replications for row in found.rows] == [6, 9]
+    assert len(results) == 15
+    assert found.rows[0].half_width is None
+    assert found.rows[1].half_width is not None
+    assert found.rows[1].half_width > 0.01
+    assert "Not tight in 1 of 2 variants after 9 replications: the mean of latency was to be known to 1 %" in " ".join(
+        sentences(found)
+    )
+
+
+def test_all_probes_of_a_search_have_one_chance_each_variant_its_own():
+    seeds: dict[tuple[object, int], set[int]] = {}
+
+    def watched(job: Job, point: Point, memory: Memory) -> tuple[dict[str, float], dict[str, str]]:
+        if point.draws:
+            seeds.setdefault((point["load.flows"], point.replication), set()).add(point.seed)
+        return queue(job, point, memory)
+
+    body = LIMITED.replace("0.1 %}", "10 %}") + (
+        "  uncertainty: drawn\n  replications: {atLeast: 3}\n  commonRandomNumbers: false\n"
+    )
+    solve(job_of(body), watched)
+    assert len(seeds) == 6
+    assert all(len(found) == 1 for found in seeds.values())
+    assert len(set[int]().union(*seeds.values())) == 6

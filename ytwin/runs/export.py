@@ -33,6 +33,10 @@ RESULTS_CSV, ANSWER_CSV, RESULTS_PARQUET, ANSWER_JSON, REPORT = (
 )
 
 
+TEXT_END = ".text"
+"""Of a column that holds a text of the model, so that it has not the name of a number or of a parameter."""
+
+
 def export(store: Store, job: Job, answer: Answer, results: Mapping[str, Result], made: Made) -> tuple[Path, ...]:
     """Write everything; equal results give equal files. The first is the page."""
     rows = [_flat(result) for result in results.values()]
@@ -90,7 +94,8 @@ def _answer_rows(answer: Answer) -> tuple[list[str], list[list[Any]]]:
     texts = list(dict.fromkeys(name for row in answer.rows for name in row.texts))
     header = [*labels, "replications"]
     header += [f"{metric}{end}" for metric in answer.metrics for end in ("", ".low", ".high")]
-    header += ["ending", *texts, "error"]
+    # Of a search both a metric and a text are called limit: what the limit is, and what limits.
+    header += ["ending", *(f"{name}{TEXT_END}" for name in texts), "error"]
     lines = []
     for row in answer.rows:
         line: list[Any] = [told(row.variant[label]) for label in labels]
@@ -122,6 +127,7 @@ def answer_to_json(answer: Answer, made: Made) -> dict[str, Any]:
                 "numbers": {name: _number(number) for name, number in row.numbers.items()},
                 "texts": dict(row.texts),
                 "replications": row.replications,
+                "halfWidth": row.half_width if row.half_width is not None and math.isfinite(row.half_width) else None,
                 "ending": row.limit.ending.value if row.limit is not None else None,
                 "error": row.error or None,
             }
@@ -151,6 +157,10 @@ def answer_to_json(answer: Answer, made: Made) -> dict[str, Any]:
                 "high": s.high,
             }
             for s in answer.swings
+        ],
+        "sensitivityUnknown": [
+            {"at": dict(u.variant.values), "profile": u.uncertain.profile, "number": u.uncertain.number}
+            for u in answer.unknown
         ],
     }
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Final
 
-from ytwin.core.units import UNITS
+from ytwin.core.units import UNITS, parts
 
 _AMOUNT = re.compile(r"\s*([+-]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(\S.*?)?\s*")
 
@@ -53,19 +54,41 @@ def amount(value: object) -> Amount | None:
     return None
 
 
-def written(value: float, dimension: str) -> str | int | float:
-    """A base value as a person would write it: in the unit in which it is 1 to 1000, where there is one."""
+def same_value(one: object, other: object) -> bool:
+    """Whether two texts or numbers say the same: 64 B is 64B and 0.064 kB."""
+    a, b = amount(one), amount(other)
+    if a is None or b is None:
+        return type(one) is type(other) and one == other
+    return a.dimension == b.dimension and math.isclose(a.value, b.value, rel_tol=1e-12)
+
+
+def written(value: float, dimension: str, like: object = "") -> str | int | float:
+    """A base value as a person would write it: in the unit in which it is 1 to 1000, where there is one.
+
+    `like` is a text with a unit of the same kind where a dimension has several: connections are no cores, requests no packets.
+    """
     if not dimension:
         return int(value) if value == int(value) and abs(value) < 1e15 else value
-    units = UNITS[dimension]
-    if dimension in ("count", "CPI", "ratio", "size", "frequency"):
-        unit = next(iter(units))
+    units, model = UNITS[dimension], parts(str(like))[1]
+    if dimension == "rate":
+        per_s = model.endswith("/s")
+        units = {name: factor for name, factor in units.items() if name.endswith("/s") is per_s}
+    if dimension in ("count", "CPI", "ratio", "size"):
+        unit = model if dimension == "count" and model in units else next(iter(units))
     else:
         fitting = [name for name, factor in units.items() if factor <= abs(value) < 1000 * factor]
         unit = fitting[-1] if fitting else max(units, key=lambda name: units[name] if units[name] <= value else 0)
         if unit not in fitting and abs(value) < min(units.values()):
             unit = next(iter(units))
     return f"{value / units[unit]:.12g} {unit}"
+
+
+def distinct(value: float, step: float) -> float:
+    """With four digits, or as many as tell it from another value that is `step` away."""
+    if not value or not math.isfinite(value):
+        return value
+    digits = math.floor(math.log10(abs(value))) - math.floor(math.log10(step)) + 1 if step > 0 else 4
+    return float(f"{value:.{min(15, max(4, digits))}g}")
 
 
 def ladder(
@@ -84,13 +107,13 @@ def ladder(
         raise ValueError(f"{start!r} is not below {end!r}")
     if log and low.value <= 0:
         raise ValueError(f"{start!r} is not above 0, which a logarithmic range needs")
-    parts = [step / (steps - 1) for step in range(steps)]
+    shares = [step / (steps - 1) for step in range(steps)]
     if log:
-        values = [low.value * (high.value / low.value) ** part for part in parts]
+        values = [low.value * (high.value / low.value) ** part for part in shares]
     else:
-        values = [low.value + (high.value - low.value) * part for part in parts]
+        values = [low.value + (high.value - low.value) * part for part in shares]
     values[-1] = high.value
-    return tuple(written(float(f"{value:.12g}"), low.dimension) for value in values)
+    return tuple(written(float(f"{value:.12g}"), low.dimension, start) for value in values)
 
 
 def unit_of(metric: str) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from ytwin.study.amounts import amount, unit_of, written
 from ytwin.study.designs import Variant, told
 from ytwin.study.goals import LIMIT, Answer, Row, Swing
 from ytwin.study.model import Plot
-from ytwin.study.words import amount_text, title_of
+from ytwin.study.words import interval_text, title_of
 
 MOST_SERIES: Final = 12
 """In one chart; more cannot be told apart."""
@@ -127,25 +127,23 @@ def _scale(metric: str, values: Sequence[float], answer: Answer) -> tuple[float,
     if metric == LIMIT:
         limit = answer.spec.goal.limit
         found = amount(limit.start) if limit is not None else None
-        return _x_scale(values, found.dimension if found is not None else "")
+        return _x_scale(values, found.dimension if found is not None else "", limit.start if limit is not None else "")
     dimension, unit = unit_of(metric)
     if dimension == "ratio":
         return 100.0, "%"
     if dimension in ("time", "rate", "bit rate"):
         base = UNITS[dimension][unit]
-        factor, chosen = _x_scale([v * base for v in values], dimension, unit)
+        factor, chosen = _x_scale([v * base for v in values], dimension, f"1 {unit}")
         return factor * base, chosen
     return 1.0, unit
 
 
-def _x_scale(values: Sequence[float], dimension: str, like: str = "") -> tuple[float, str]:
+def _x_scale(values: Sequence[float], dimension: str, like: object = "") -> tuple[float, str]:
     """The unit in which the middle of the values reads well; of rates, of packets or of others as in `like`."""
     if not dimension:
         return 1.0, ""
     ordered = sorted(v for v in values if v > 0) or [1.0]
-    unit = str(written(ordered[len(ordered) // 2], dimension)).rpartition(" ")[2]
-    if dimension == "rate" and like.endswith("/s"):
-        unit = f"{unit.removesuffix('pps')}/s" if unit.endswith("pps") else unit
+    unit = str(written(ordered[len(ordered) // 2], dimension, like)).rpartition(" ")[2]
     return 1 / UNITS[dimension][unit], unit
 
 
@@ -207,5 +205,4 @@ def _tornados(answer: Answer) -> Iterator[Chart]:
 
 def _swing_name(swing: Swing) -> str:
     quantity = swing.uncertain.quantity
-    ends = [amount_text(end, quantity.dimension) for end in (quantity.low, quantity.high)]
-    return f"{swing.uncertain.number}\n{ends[0]} to {ends[1]}"
+    return f"{swing.uncertain.number}\n{interval_text(quantity)}"

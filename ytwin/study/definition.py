@@ -6,13 +6,14 @@ import re
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic.alias_generators import to_snake
 from pydantic_core import ErrorDetails
 
 from ytwin.core.errors import InvalidInput, Location, Problem
 from ytwin.resources.fields import nearest
 from ytwin.resources.yamltree import Path, YamlList, YamlMap, line_of, path_text, read_yaml, shorten
-from ytwin.study.designs import problems_of_design
-from ytwin.study.metrics import problems_of_metrics
+from ytwin.study.designs import levels, problems_of_design, told
+from ytwin.study.metrics import columns_of, problems_of_metrics
 from ytwin.study.model import Parameter, Part, Study, StudySpec
 from ytwin.study.paths import counts, problem_of_path
 
@@ -107,8 +108,12 @@ class _Reader:
         elif code == "value_error":
             self.problem(path, "value", error["msg"].removeprefix("Value error, "), "correct the value")
         else:
-            given = shorten(repr(error["input"]))
-            self.problem(path, "value", f"{given}: {error['msg'].lower()}", "correct the value")
+            given, hint = shorten(repr(error["input"])), "correct the value"
+            if code == "string_type" and isinstance(error["input"], bool | int | float):
+                given, hint = told(error["input"]), "a text is wanted: write it in quotes"
+            if code == "string_type" and isinstance(error["input"], bool):
+                hint = f"YAML reads on, yes, off and no as true and false, here as {given}: write the word in quotes"
+            self.problem(path, "value", f"{given}: {error['msg'].lower()}", hint)
 
     def _inside(self, location: tuple[int | str, ...]) -> Path:
         """pydantic's location without the names of alternatives that it tried."""
@@ -124,16 +129,7 @@ class _Reader:
 
     def _judge(self, spec: StudySpec) -> None:
         """What the fields mean together."""
-        labels = [parameter.label for parameter in spec.parameters]
-        for index, parameter in enumerate(spec.parameters):
-            at: Path = ("spec", "parameters", index)
-            if labels.count(parameter.label) > 1:
-                self.problem(at, "duplicate", f"two parameters are called {parameter.label!r}", "give one a name")
-            for path in (parameter.path,) if parameter.path else ():
-                self._path(path, spec, (*at, "path"))
-            for label, settings in (parameter.choices or {}).items():
-                for path in settings:
-                    self._path(path, spec, (*at, "choices", label, path))
+        self._parameters(spec)
         for path in spec.settings:
             self._path(path, spec, ("spec", "settings", path))
         for place, message, hint in problems_of_design(spec):
@@ -143,9 +139,7 @@ class _Reader:
         goal = spec.goal
         if goal.limit is not None:
             self._path(goal.limit.parameter, spec, ("spec", "goal", "limit", "parameter"))
-            taken = {p.path for p in spec.parameters}
-            taken |= {path for p in spec.parameters for choice in (p.choices or {}).values() for path in choice}
-            if goal.limit.parameter in taken:
+            if goal.limit.parameter in {path for p in spec.parameters for path in p.paths}:
                 message = f"{goal.limit.parameter} is a parameter too"
                 self.problem(("spec", "goal", "limit", "parameter"), "limit", message, "the search alone may change it")
         if goal.compare is not None:
@@ -154,13 +148,46 @@ class _Reader:
             self.problem(
                 ("spec", "goal", "sensitivity", "of"), "goal", "there is no limit", "add goal.limit, or name a metric"
             )
+        self._plots(spec)
+
+    def _parameters(self, spec: StudySpec) -> None:
+        """Their names and what they set: two that set one thing would hide each other."""
+        labels = [parameter.label for parameter in spec.parameters]
+        columns, setters = columns_of(spec), dict[str, str]()
+        for index, parameter in enumerate(spec.parameters):
+            at: Path = ("spec", "parameters", index)
+            if labels.count(parameter.label) > 1:
+                self.problem(at, "duplicate", f"two parameters are called {parameter.label!r}", "give one a name")
+            if parameter.label in columns:
+                message = f"answer.csv has another column {parameter.label!r}"
+                self.problem((*at, "name"), "duplicate", message, "give the parameter another name")
+            places: dict[str, Path] = {parameter.path: (*at, "path")} if parameter.path else {}
+            for label, settings in (parameter.choices or {}).items():
+                for path in settings:
+                    self._path(path, spec, (*at, "choices", label, path))
+                    places.setdefault(path, (*at, "choices", label, path))
+            if parameter.path:
+                self._path(parameter.path, spec, places[parameter.path])
+            for path, place in places.items():
+                other = setters.setdefault(_one_spelling(path), parameter.label)
+                if other != parameter.label:
+                    message = f"{path} is set by the parameter {other!r} too"
+                    self.problem(place, "duplicate", message, "let one parameter change it, or write choices")
+
+    def _plots(self, spec: StudySpec) -> None:
+        known = {parameter.label: parameter for parameter in spec.parameters}
         for index, plot in enumerate(spec.plots):
+            at: Path = ("spec", "plots", index)
             for field, wanted in (("x", plot.x), ("by", plot.by), *(("only", label) for label in plot.only)):
-                if wanted and wanted not in labels:
-                    known = ", ".join(labels) or "none"
-                    self.problem(
-                        ("spec", "plots", index, field), "plot", f"no parameter {wanted!r}", f"there are {known}"
-                    )
+                if wanted and wanted not in known:
+                    there = ", ".join(known) or "none"
+                    self.problem((*at, field), "plot", f"no parameter {wanted!r}", f"there are {there}")
+            for label, value in plot.only.items():
+                values = levels(known[label]) if label in known else (value,)
+                if value not in values:
+                    listed = ", ".join(map(told, values)) or "drawn by chance: draw the plot over it"
+                    message, hint = f"{label} is never {told(value)!r}", f"its values are {listed}"
+                    self.problem((*at, "only", label), "plot", message, hint)
 
     def _path(self, path: str, spec: StudySpec, at: Path) -> None:
         found = problem_of_path(path, spec)
@@ -208,6 +235,11 @@ def plain(tree: Any) -> Any:
     if isinstance(tree, YamlMap):
         return {key: plain(value) for key, value in tree.items()}
     return tuple(map(plain, tree)) if isinstance(tree, YamlList) else tree
+
+
+def _one_spelling(path: str) -> str:
+    """Profile numbers may be written as in a profile (slowPath) or as ytwin tells them (slow_path)."""
+    return to_snake(path) if path.startswith(("card.", "cards.")) else path
 
 
 def _known(path: Path) -> list[str]:

@@ -13,12 +13,14 @@ from scipy.stats import qmc
 
 from ytwin.resources.yamltree import Path
 from ytwin.sim.streams import Streams
-from ytwin.study.amounts import amount, ladder, written
+from ytwin.study.amounts import amount, distinct, ladder, written
 from ytwin.study.intervals import problems_of_comparison
 from ytwin.study.model import Distribution, Parameter, Scalar, StudySpec
 
 MAX_POINTS = 1_000_000
 """Of a grid: more is a mistake in writing."""
+FINEST = 1000
+"""Values that a draw from a narrow distribution can still tell apart; so values have few digits, and are run as they are told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ def _rounded(value: Scalar) -> Scalar:
     """In its base unit."""
     found = amount(value)
     assert found is not None  # it comes from a ladder
-    return written(round(found.value), found.dimension)
+    return written(round(found.value), found.dimension, value)
 
 
 def problems_of_design(spec: StudySpec) -> Iterator[tuple[Path, str, str]]:
@@ -149,7 +151,8 @@ def quantile(distribution: Distribution, part: float) -> Scalar:
             value = high.value - math.sqrt((1 - part) * width * (high.value - mode.value))
     else:
         value = low.value + width * part
-    drawn = written(float(f"{value:.9g}"), low.dimension)
+    inside = min(max(distinct(value, width / FINEST), low.value), high.value)
+    drawn = written(inside, low.dimension, distribution.low)
     return _rounded(drawn) if distribution.whole else drawn
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,8 +17,9 @@ from ytwin.hardware.model import Quantity
 from ytwin.study.amounts import named, short, unit_of, written
 from ytwin.study.designs import Variant, variants
 from ytwin.study.intervals import Comparison, Number, limit_of, limit_spread, limits_compared, ratio, summary
+from ytwin.study.metrics import metrics_of
 from ytwin.study.model import Scalar, StudySpec
-from ytwin.study.points import Asking, Sample, Settings
+from ytwin.study.points import Asking, Sample, Settings, half_width
 from ytwin.study.search import Ending, Found, search
 
 LIMIT: Final = "limit"
@@ -36,6 +38,8 @@ class Row:
     error: str = ""
     limits: tuple[float, ...] = ()
     """With drawn profile numbers: the limit of each draw."""
+    half_width: float | None = None
+    """Where replications go on until an interval is tight: the half of it that was reached, as a part of the mean."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,17 @@ class Swing:
 
 
 @dataclass(frozen=True)
+class Unknown:
+    """An uncertain number of which it cannot be told what it does: the answer has no such metric with it at one of its ends.
+
+    A latency has none where more is offered than is carried.
+    """
+
+    variant: Variant
+    uncertain: Uncertain
+
+
+@dataclass(frozen=True)
 class Answer:
     """All that a study found."""
 
@@ -85,6 +100,8 @@ class Answer:
     """How many there are, those without an answer yet included."""
     missing: int = 0
     """Points that a whole answer needs as well, as far as they are known."""
+    unknown: tuple[Unknown, ...] = ()
+    """What `swings` leaves out."""
 
     @property
     def failed(self) -> tuple[Row, ...]:
@@ -102,6 +119,7 @@ def answer(asking: Asking, uncertain_of: UncertainOf) -> Answer:
     rows: list[Row] = []
     samples: list[tuple[Variant, Sample]] = []
     swings: list[Swing] = []
+    unknown: list[Unknown] = []
     swing_metric = ""
     every = variants(spec)
     for variant in every:
@@ -114,12 +132,14 @@ def answer(asking: Asking, uncertain_of: UncertainOf) -> Answer:
             continue
         samples.append((variant, sample))
         if spec.goal.sensitivity is not None:
-            swing_metric, found = _swings(asking, row, uncertain_of(dict(variant.settings)))
+            swing_metric, found, left_out = _swings(asking, row, uncertain_of(dict(variant.settings)))
             swings += found
+            unknown += left_out
     wanted = _columns(spec, [row for row in rows if not row.error])
     comparisons = _comparisons(spec, samples, rows, wanted) if spec.goal.compare is not None else ()
     missing = len(asking.missing)
-    return Answer(spec, tuple(rows), tuple(comparisons), tuple(swings), wanted, swing_metric, len(every), missing)
+    moved, silent = tuple(swings), tuple(unknown)
+    return Answer(spec, tuple(rows), tuple(comparisons), moved, wanted, swing_metric, len(every), missing, silent)
 
 
 def _row(asking: Asking, variant: Variant) -> tuple[Row, Sample] | None:
@@ -131,7 +151,8 @@ def _row(asking: Asking, variant: Variant) -> tuple[Row, Sample] | None:
         count = len(sample.results)
         if sample.error:
             return Row(variant, {}, {}, count, error=sample.error), sample
-        return Row(variant, _numbers(asking, sample), sample.texts, count), sample
+        reached = half_width(sample, asking.study.spec.repeats)
+        return Row(variant, _numbers(asking, sample), sample.texts, count, half_width=reached), sample
     found = search(asking, settings, goal.limit)
     if found is None:
         return None
@@ -151,7 +172,8 @@ def _row(asking: Asking, variant: Variant) -> tuple[Row, Sample] | None:
         number = limit_spread(limits, number.value, goal.limit)
     texts = (found.then or sample).texts
     numbers = {LIMIT: number, **_numbers(asking, sample)}
-    return Row(variant, numbers, texts, max(1, len(limits)), found, limits=limits), sample
+    reached = half_width(sample, asking.study.spec.repeats)
+    return Row(variant, numbers, texts, max(1, len(limits)), found, limits=limits, half_width=reached), sample
 
 
 def _numbers(asking: Asking, sample: Sample) -> dict[str, Number]:
@@ -168,10 +190,12 @@ def _number(sample: Sample, metric: str, spec: StudySpec) -> Number:
 
 
 def _columns(spec: StudySpec, rows: Sequence[Row]) -> tuple[str, ...]:
+    """Those that are asked for, whether some row has them already or not; all that rows have where none is asked for."""
     known = tuple(dict.fromkeys(name for row in rows for name in row.numbers if name != LIMIT))
     limit = (LIMIT,) if spec.goal.limit is not None else ()
     if not spec.goal.metrics:
         return (*limit, *known)
+    known = tuple(dict.fromkeys((*known, *metrics_of(spec))))
     if not known:
         return (*limit, *spec.goal.metrics)
     return (*limit, *(_named(metric, known, "goal.metrics") for metric in spec.goal.metrics))
@@ -224,35 +248,41 @@ def _compared(others: tuple[tuple[str, Scalar], ...], metric: str, a: Sample, b:
     return Comparison(others, metric, side_a, side_b, by, times, interval=not alone)
 
 
-def _swings(asking: Asking, row: Row, uncertain: Sequence[Uncertain]) -> tuple[str, list[Swing]]:
-    goal = asking.study.spec.goal
-    assert goal.sensitivity is not None
-    settings = dict(row.variant.settings)
-    if goal.sensitivity.of == LIMIT:
-        metric = LIMIT
-    else:
-        metric = _named(goal.sensitivity.of, tuple(n for n in row.numbers if n != LIMIT), "goal.sensitivity.of")
-
-    def value(changed: Settings) -> float | None:
-        if metric == LIMIT:
-            assert goal.limit is not None
-            found = search(asking, changed, goal.limit)
-            return None if found is None or found.error else limit_of(found, goal.limit).value
-        sample = asking.sample(changed, draws=False)
-        return None if sample is None or sample.error else sample.means()[metric]
-
-    base = value(settings)
-    swings = []
+def _swings(asking: Asking, row: Row, uncertain: Sequence[Uncertain]) -> tuple[str, list[Swing], list[Unknown]]:
+    """The metric, what each number does to it, and the numbers of which that is not known."""
+    spec = asking.study.spec
+    assert spec.goal.sensitivity is not None
+    settings, metric = dict(row.variant.settings), LIMIT
+    if spec.goal.sensitivity.of != LIMIT:
+        known = tuple(dict.fromkeys((*(n for n in row.numbers if n != LIMIT), *metrics_of(spec))))
+        metric = _named(spec.goal.sensitivity.of, known, "goal.sensitivity.of")
+    base = _alone(asking, settings, metric)
+    swings, unknown = list[Swing](), list[Unknown]()
     for one in uncertain:
         if one.path in settings or f"card.{one.number}" in settings:
             continue  # the study says what it is
         low, high = (
-            value({**settings, one.path: written(end, one.quantity.dimension)})
+            _alone(asking, {**settings, one.path: written(end, one.quantity.dimension, one.quantity.text)}, metric)
             for end in (one.quantity.low, one.quantity.high)
         )
-        if low is not None and high is not None and base is not None:
+        if low is None or high is None or base is None:
+            continue  # a point is missing or failed
+        if any(map(math.isnan, (base, low, high))):
+            unknown.append(Unknown(row.variant, one))
+        else:
             swings.append(Swing(row.variant, one, base, low, high))
-    return metric, sorted(swings, key=lambda s: (-s.width, s.uncertain.path))
+    return metric, sorted(swings, key=lambda s: (-s.width, s.uncertain.path)), unknown
+
+
+def _alone(asking: Asking, settings: Settings, metric: str) -> float | None:
+    """A metric with the profile numbers as they are; None while points are missing, NaN where the answer has none."""
+    if metric == LIMIT:
+        limit = asking.study.spec.goal.limit
+        assert limit is not None
+        found = search(asking, settings, limit)
+        return None if found is None or found.error else limit_of(found, limit).value
+    sample = asking.sample(settings, draws=False)
+    return None if sample is None or sample.error else sample.means().get(metric, math.nan)
 
 
 def first_limits(rows: Sequence[Row]) -> Counter[str]:

@@ -81,6 +81,16 @@ def metrics_of(spec: StudySpec) -> tuple[str, ...]:
     return (*dict.fromkeys(found), "programming_ms")
 
 
+def columns_of(spec: StudySpec) -> frozenset[str]:
+    """Columns of answer.csv beside those of parameters, as far as the study tells."""
+    known = metrics_of(spec)
+    asked = [metric for metric in known if not spec.goal.metrics or {metric, short(metric)} & set(spec.goal.metrics)]
+    numbers = [*asked, *(("limit",) if spec.goal.limit is not None else ())]
+    return frozenset(
+        ("replications", "ending", "error", *(f"{n}{end}" for n in numbers for end in ("", ".low", ".high")))
+    )
+
+
 def _kinds(spec: StudySpec) -> list[object]:
     """Of the load: what the study varies, or else says."""
     path = "load.kind"

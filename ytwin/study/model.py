@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr, model_validator
 from pydantic.alias_generators import to_camel
 
-from ytwin.study.amounts import amount, condition, ladder
+from ytwin.study.amounts import amount, condition, ladder, same_value
 
 Engine = Literal["analytic", "fast", "reference"]
 Scalar = StrictStr | StrictBool | StrictInt | StrictFloat
@@ -117,8 +117,12 @@ class Parameter(Part):
         given = [self.values, self.range, self.log_range, self.distribution, self.choices]
         if sum(way is not None for way in given) != 1:
             raise ValueError("give exactly one of values, range, logRange, distribution, choices")
-        if self.values is not None and (not self.values or len(set(map(repr, self.values))) != len(self.values)):
-            raise ValueError("`values` is empty, or names one twice")
+        if self.values is not None and not self.values:
+            raise ValueError("`values` is empty")
+        for index, value in enumerate(self.values or ()):
+            for other in (self.values or ())[:index]:
+                if same_value(other, value):
+                    raise ValueError(f"`values` names one twice: {other} is {value}")
         if self.choices is not None and (self.path or not self.name or not self.choices):
             raise ValueError("`choices` need a `name`, have no `path`, and are at least one")
         if self.choices is None and not self.path:
@@ -129,6 +133,12 @@ class Parameter(Part):
     def label(self) -> str:
         """Name of the column."""
         return self.name or self.path
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """All that it sets, with some choice at least."""
+        of_choices = (path for choice in (self.choices or {}).values() for path in choice)
+        return tuple(dict.fromkeys((*((self.path,) if self.path else ()), *of_choices)))
 
 
 class Design(Part):

@@ -17,7 +17,7 @@ from ytwin.study.drawing import topology_picture
 from ytwin.study.evaluate import Job, Memory, Scene, scene_of
 from ytwin.study.goals import LIMIT, Answer, Row
 from ytwin.study.intervals import Comparison, Number, Order
-from ytwin.study.words import amount_text, change_text, number_text, sentences, title_of
+from ytwin.study.words import amount_text, change_text, interval_text, number_text, sentences, title_of
 
 LEADING: Final = 2
 """Sentences of the answer that stand above all sections."""
@@ -113,9 +113,12 @@ def _what_intervals_are(answer: Answer) -> str:
     if not any(n.low != n.high for name, n in known if name != LIMIT or spec.draws):
         return ""
     if spec.draws:
+        counts = [row.replications for row in answer.rows if not row.error]
+        many = f"{min(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
+        shared = "the same for all variants" if spec.common_random_numbers else "for each variant on its own"
         return (
-            f"In brackets: where 95 % of {spec.repeats.at_least} draws lie; each draw takes every uncertain profile number "
-            "from its interval, the same for all variants."
+            f"In brackets: where 95 % of {many} draws lie; each draw takes every uncertain profile number from its interval, "
+            f"{shared}."
         )
     if spec.engine != "analytic":
         return f"In brackets: {100 * spec.repeats.confidence:.0f} % interval of the mean over replications."
@@ -128,17 +131,25 @@ def answer_table(answer: Answer, rows: int = MOST_ROWS) -> Table:
     texts = [name for name in _TEXT_COLUMNS if len({row.texts.get(name, "") for row in answer.rows}) > 1]
     # Where nothing could be computed and no metric was asked for by name, errors have a column of their own.
     titles = [title_of(metric, answer) for metric in answer.metrics] or (["error"] if answer.failed else [])
-    header = [*labels, *titles, *(_TEXT_COLUMNS[t] for t in texts)]
+    until_tight = answer.spec.repeats.at_most is not None
+    header = [*labels, *titles, *(["replications"] if until_tight else ()), *(_TEXT_COLUMNS[t] for t in texts)]
     lines, styles = [], dict[tuple[int, int], Style]()
     for index, row in enumerate(answer.rows[:rows]):
         cells = [told(row.variant[label]) for label in labels]
         cells += [_cell(row, metric, answer) for metric in answer.metrics] or ["" for _ in titles]
+        cells += [_replications(row, answer)] if until_tight else []
         cells += [_SHORT.get(row.texts.get(name, ""), row.texts.get(name, "")) for name in texts]
         if row.error:
             styles[index, len(labels)] = Style.BAD
             cells[len(labels)] = f"failed: {row.error.splitlines()[0]}"
         lines.append(cells)
-    return Table(header, lines, styles, frozenset(range(len(labels), len(labels) + len(answer.metrics))))
+    return Table(header, lines, styles, frozenset(range(len(labels), len(labels) + len(titles) + until_tight)))
+
+
+def _replications(row: Row, answer: Answer) -> str:
+    """How many there were, and whether the interval got as narrow as it was to be."""
+    wide = row.half_width is not None and row.half_width > answer.spec.repeats.relative
+    return f"{row.replications}{' (not tight)' if wide else ''}"
 
 
 def _cell(row: Row, metric: str, answer: Answer) -> str:
@@ -228,14 +239,17 @@ def _comparison_section(answer: Answer) -> list[Section]:
         lines.append(
             [*(told(v) for _, v in c.others), title_of(c.metric, answer), *numbers_of_both, change_text(c), _sure(c)]
         )
-    intro = "By pairs: both sides have the same chance, so what they share cancels. Open: the interval of the difference holds 0."
+    intro = "By pairs: both sides have the same chance, so what they share cancels."
+    if not answer.spec.common_random_numbers:
+        intro = "Each side has chance of its own, so nothing cancels (commonRandomNumbers: false)."
+    intro += " Open: the interval of the difference holds 0."
     if not all(c.interval for c in answer.comparisons):
         intro += " Nominal: there is no interval of the difference, so nothing tells whether it is sure."
     numeric = frozenset(range(len(labels) + 1, len(labels) + 4))
     return [
         Section(
             f"{compare.parameter}: {told(compare.b)} against {told(compare.a)}",
-            [Table(header, lines, None, numeric)],
+            [Table(header, lines, None, numeric), *_cut(len(answer.comparisons), "comparisons")],
             intro,
             "comparison",
         )
@@ -258,7 +272,6 @@ def _sensitivity_section(answer: Answer) -> list[Section]:
     lines = []
     for swing in sorted(answer.swings, key=lambda s: -s.width / abs(s.base or 1))[:MOST_ROWS]:
         quantity = swing.uncertain.quantity
-        interval = " to ".join(amount_text(end, quantity.dimension) for end in (quantity.low, quantity.high))
         ends = [number_text(Number(v, v, v), answer.swing_metric, answer) for v in (swing.low, swing.high)]
         at = [told(swing.variant[label]) for label in labels]
         lines.append(
@@ -267,13 +280,21 @@ def _sensitivity_section(answer: Answer) -> list[Section]:
                 swing.uncertain.profile,
                 swing.uncertain.number,
                 quantity.kind.value,
-                interval,
+                interval_text(quantity),
                 *ends,
                 quantity.source,
             ]
         )
     intro = "Each uncertain profile number is put to the ends of its interval, alone; widest effect first."
-    return [Section("What the answer hangs on", [Table(header, lines)], intro, "sensitivity")]
+    blocks = [Table(header, lines), *_cut(len(answer.swings), "numbers")]
+    return [Section("What the answer hangs on", blocks, intro, "sensitivity")]
+
+
+def _cut(count: int, what: str) -> list[Block]:
+    """What a table leaves out."""
+    if count <= MOST_ROWS:
+        return []
+    return [Text(f"{MOST_ROWS} of {count} {what} are shown; answer.json has all.", Style.DIM)]
 
 
 def _scenes(job: Job, answer: Answer, memory: Memory) -> list[Scene]:
@@ -322,13 +343,10 @@ def _assumptions_section(answer: Answer, scenes: Sequence[Scene]) -> Section:
         quantity = numbers(profiles[profile]).get(number) if profile in profiles else None
         if quantity is None or quantity.kind not in (Kind.CALIBRATED, Kind.ASSUMED):
             continue  # a drawn number counts as assumed while it is drawn, whatever it is
-        interval = ""
-        if quantity.low != quantity.high:
-            interval = " to ".join(amount_text(end, quantity.dimension) for end in (quantity.low, quantity.high))
+        interval = interval_text(quantity) if quantity.low != quantity.high else ""
+        told_value = amount_text(quantity.value, quantity.dimension, quantity.text)
         source = f"{quantity.source}; {quantity.conditions}" if quantity.conditions else quantity.source
-        lines.append(
-            [profile, number, amount_text(quantity.value, quantity.dimension), interval, quantity.kind.value, source]
-        )
+        lines.append([profile, number, told_value, interval, quantity.kind.value, source])
     intro = "Calibrated or assumed profile numbers that the answer rests on; `ytwin profiles` has all numbers."
     table = Table(("profile", "number", "value", "interval", "kind", "source"), lines, None, frozenset({2, 3}))
     return Section("Assumptions", [table] if lines else [Text("None.")], intro, "assumptions")

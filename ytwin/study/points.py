@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -18,6 +19,7 @@ from frozendict import frozendict
 from ytwin.sim.statistics import mean_of
 from ytwin.study.amounts import named
 from ytwin.study.model import Engine, Replications, Scalar, Study
+from ytwin.study.paths import paths_varied
 
 Settings = Mapping[str, Scalar]
 
@@ -98,15 +100,6 @@ def base_of(study: Study, inputs: Inputs, version: str) -> str:
     return digest(told)
 
 
-@dataclass
-class Estimated:
-    """A number of a sample, with an interval and what the interval is of."""
-
-    value: float
-    low: float
-    high: float
-
-
 @dataclass(frozen=True)
 class Sample:
     """All replications of one group of settings."""
@@ -160,7 +153,9 @@ class Asking:
         told = tuple(sorted(settings.items()))
         shared: list[Any] = [spec.seed, replication]
         if not spec.common_random_numbers:
-            shared.append(told)
+            # Of a variant, not of what a search or a sensitivity changes in it: those look at one variant, with one chance.
+            own = paths_varied(spec) - {spec.goal.limit.parameter if spec.goal.limit is not None else ""}
+            shared.append(tuple(setting for setting in told if setting[0] in own))
         seed = int(digest(shared)[:8], 16)
         chance = seed if draws or spec.engine != "analytic" else 0
         goal = spec.goal
@@ -205,11 +200,24 @@ class Asking:
         return tuple(found) if len(found) == count else None
 
 
+def half_width(sample: Sample, repeats: Replications) -> float | None:
+    """Half of the interval that replications go on for, as a part of the mean; None where there is nothing to wait for.
+
+    So it is without `atMost`, and where the model gives no such metric, however often it is asked.
+    """
+    try:
+        values = sample.series(repeats.metric) if repeats.at_most is not None else ()
+    except KeyError:
+        return None
+    if len(values) < 2:
+        return None
+    found = mean_of(values, repeats.confidence)
+    if found.half_width == 0:
+        return 0.0
+    return found.half_width / abs(found.value) if found.value else math.inf
+
+
 def _tight(sample: Sample, repeats: Replications) -> bool:
     """Whether the interval of the metric is narrow enough."""
-    try:
-        values = sample.series(repeats.metric)
-    except KeyError:
-        return True  # the model gives none here, however often it is asked
-    found = mean_of(values, repeats.confidence)
-    return found.half_width <= repeats.relative * abs(found.value)
+    reached = half_width(sample, repeats)
+    return reached is None or reached <= repeats.relative

@@ -75,9 +75,14 @@ class _Search:
             if end.error:
                 return Found(Ending.FAILED, None, None, end, error=end.error)
         if broken := self.broken(at_low):
-            return Found(Ending.NEVER, None, self.start, at_low, broken, at_low)
+            odd = self.contradictions(low, low)
+            if odd is None:
+                return None
+            odd = odd if self.broken(at_high) else (*odd, self.end)
+            return Found(Ending.NEVER, None, self.start, at_low, broken, at_low, odd)
         if not (broken := self.broken(at_high)):
-            return Found(Ending.BEYOND, self.end, None, at_high)
+            odd = self.contradictions(high, high)
+            return None if odd is None else Found(Ending.BEYOND, self.end, None, at_high, odd=odd)
         while (middle := self.between(low, high)) is not None:
             sample = self.at(middle)
             if sample is None:
@@ -88,7 +93,7 @@ class _Search:
                 high, at_high, broken = middle, sample, found
             else:
                 low, at_low = middle, sample
-        odd = self.contradictions(low, high) if self.draw is None else ()
+        odd = self.contradictions(low, high)
         if odd is None:
             return None
         return Found(Ending.FOUND, self.amount(low), self.amount(high), at_low, broken, at_high, odd)
@@ -97,7 +102,7 @@ class _Search:
         return Amount(value, self.start.dimension)
 
     def at(self, value: float) -> Sample | None:
-        settings = {**self.settings, self.limit.parameter: written(value, self.start.dimension)}
+        settings = {**self.settings, self.limit.parameter: written(value, self.start.dimension, self.limit.start)}
         if self.draw is not None:
             return self.asking.one(settings, self.draw, draws=True)
         return self.asking.sample(settings, draws=False)
@@ -131,19 +136,31 @@ class _Search:
         return float(f"{middle:.9g}")
 
     def contradictions(self, low: float, high: float) -> tuple[Amount, ...] | None:
-        """Values between the ends and the limit where it is not as the search supposes; None while points are missing."""
+        """Values between the ends and the limit where it is not as the search supposes; None while points are missing.
+
+        Of a draw nothing is looked at: the search with the numbers as they are tells.
+        """
         odd, waiting = list[Amount](), False
-        for part in PROBES:
-            below = self.start.value + (low - self.start.value) * part
-            above = high + (self.end.value - high) * part
-            for value, holds in ((below, True), (above, False)):
-                place = float(math.floor(value)) if self.limit.whole else float(f"{value:.9g}")
-                inside = self.start.value < place < low if holds else high < place < self.end.value
-                sample = self.at(place) if inside else None
-                waiting |= inside and sample is None
-                if sample is not None and not sample.error and bool(self.broken(sample)) is holds:
-                    odd.append(self.amount(place))
+        for place, holds in self.probes(low, high) if self.draw is None else ():
+            sample = self.at(place)
+            waiting |= sample is None
+            if sample is not None and not sample.error and bool(self.broken(sample)) is holds:
+                odd.append(self.amount(place))
         return None if waiting else tuple(sorted(odd, key=lambda a: a.value))
+
+    def probes(self, low: float, high: float) -> list[tuple[float, bool]]:
+        """(value, whether all should hold there): between the ends and a limit that lies between `low` and `high`.
+
+        Where these are one end, nothing was seen between the ends yet, and it is looked at more places.
+        """
+        found = dict[float, bool]()
+        for a, b, holds in ((self.start.value, low, True), (high, self.end.value, False)):
+            values = [a + (b - a) * part for part in PROBES]
+            if low == high and 0 < a < b:
+                values += [a * (b / a) ** part for part in PROBES]
+            places = (float(math.floor(v)) if self.limit.whole else float(f"{v:.9g}") for v in values)
+            found.update((place, holds) for place in places if a < place < b)
+        return list(found.items())
 
 
 def _is_latency(metric: str) -> bool:

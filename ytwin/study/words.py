@@ -7,12 +7,13 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import groupby, pairwise
 
+from ytwin.hardware.model import Quantity
 from ytwin.study.amounts import amount, short, shown, written
 from ytwin.study.designs import Variant, told
 from ytwin.study.goals import LIMIT, Answer, Row, Swing, first_limits
 from ytwin.study.intervals import Comparison, Number, Order, beyond, under
 from ytwin.study.model import Compare
-from ytwin.study.search import Ending
+from ytwin.study.search import Ending, Found
 
 MOST_NAMED = 6
 """Variants that a sentence names; of more it gives the ends."""
@@ -20,7 +21,15 @@ MOST_NAMED = 6
 
 def sentences(answer: Answer) -> tuple[str, ...]:
     """The answer in words; the first sentence is the answer."""
-    said = [*_compared(answer), *_results(answer), *_moved(answer), *_failures(answer)] or ["Nothing was computed."]
+    said = [
+        *_compared(answer),
+        *_results(answer),
+        *_moved(answer),
+        *_unmoved(answer),
+        *_wide(answer),
+        *_failures(answer),
+    ]
+    said = said or ["Nothing was computed."]
     if answer.missing:
         # More than these may be missing: a search says where to look next only when it knows where it looked last.
         there, of = len(answer.rows), answer.variants
@@ -53,15 +62,21 @@ def limit_text(value: float, answer: Answer) -> str:
     if under(value, limit):
         return f"below {limit.start}"
     found = amount(limit.start)
-    return amount_text(value, found.dimension if found is not None else "")
+    return amount_text(value, found.dimension if found is not None else "", limit.start)
 
 
-def amount_text(value: float, dimension: str) -> str:
-    """With four digits."""
+def amount_text(value: float, dimension: str, like: object = "") -> str:
+    """With four digits, and a unit such as that of `like`."""
     if not dimension:
         return f"{value:,.0f}" if value == int(value) else f"{value:.4g}"
-    number, _, unit = str(written(value, dimension)).partition(" ")
-    return f"{float(number):.4g} {unit}"
+    number, _, unit = str(written(value, dimension, like)).partition(" ")
+    return f"{float(number):,.0f} {unit}" if abs(float(number)) >= 10_000 else f"{float(number):.4g} {unit}"
+
+
+def interval_text(quantity: Quantity) -> str:
+    """Between what a profile number lies."""
+    ends = (amount_text(end, quantity.dimension, quantity.text) for end in (quantity.low, quantity.high))
+    return " to ".join(ends)
 
 
 def _bare(value: float, metric: str) -> str:
@@ -85,8 +100,9 @@ def _results(answer: Answer) -> Iterator[str]:
     metric = answer.metrics[0]
     known = [row for row in rows if metric in row.numbers]
     if len(known) == 1:
-        listed = [f"{title_of(m, answer)} {number_text(known[0].numbers[m], m, answer)}" for m in answer.metrics[:4]]
-        yield f"{'; '.join(listed)}."
+        told_ones = [m for m in answer.metrics[:4] if m in known[0].numbers]
+        listed = [f"{title_of(m, answer)} {number_text(known[0].numbers[m], m, answer)}" for m in told_ones]
+        yield f"{_cap('; '.join(listed))}."
     elif known and answer.spec.goal.compare is None:
         yield _ends_of(known, metric, answer)
         yield from _trends(known, answer)
@@ -166,6 +182,7 @@ def _trend(line: Sequence[Row], metric: str, x: str, who: str, answer: Answer) -
     )
     text = f"With {who.removeprefix(', ')}: " if who else ""
     text += f"{title_of(metric, answer)} {first}, {last}"
+    text = _cap(text)
     stretches = [(name, list(group)) for name, group in groupby(line, key=lambda row: row.texts.get("limit", ""))]
     if 1 < len(stretches) <= MOST_STRETCHES:
         named_ones = (f"{name or 'nothing'} from {told(group[0].variant[x])} on" for name, group in stretches)
@@ -207,11 +224,25 @@ def _limits(answer: Answer, rows: Sequence[Row]) -> Iterator[str]:
         yield limit_sentence(row, answer)
     if len(ranked) > MOST_NAMED:
         yield f"{len(ranked)} variants were searched; the table has all."
-    odd = [row for row in rows if row.limit is not None and row.limit.odd]
-    for row in odd:
-        assert row.limit is not None
-        places = ", ".join(amount_text(a.value, a.dimension) for a in row.limit.odd)
-        yield f"With {row.variant.text} the conditions do not change once only (look at {places}): the limit is one of several."
+    for row in rows:
+        if row.limit is not None and row.limit.odd:
+            yield _odd_sentence(row, row.limit, answer)
+
+
+def _odd_sentence(row: Row, found: Found, answer: Answer) -> str:
+    """Of conditions that change more than once in what was searched."""
+    limit = answer.spec.goal.limit
+    assert limit is not None
+    who = f"With {row.variant.text}: " if row.variant.values else ""
+    places = ", ".join(amount_text(a.value, a.dimension, limit.start) for a in found.odd)
+    match found.ending:
+        case Ending.NEVER:
+            more = f"they hold higher up, at {places}: search from there to find how far"
+        case Ending.BEYOND:
+            more = f"they fail in between, at {places}: search below that to find how far"
+        case _:
+            more = f"look at {places}; the limit is one of several"
+    return _start(who, f"the conditions do not change once only: {more}.")
 
 
 def limit_sentence(row: Row, answer: Answer) -> str:
@@ -225,7 +256,7 @@ def limit_sentence(row: Row, answer: Answer) -> str:
     match found.ending:
         case Ending.NEVER:
             broken = ", ".join(map(str, found.broken))
-            return f"{who}not even {name} {limit.start} holds {broken}{_of_draws(row, answer)}."
+            return f"{_start(who, f'not even {name} {limit.start} holds {broken}')}{_of_draws(row, answer)}."
         case Ending.BEYOND:
             here = f"{conditions} holds up to {name} {limit.end} and maybe beyond, where the search ended"
             return f"{who}{here}{_of_draws(row, answer)}."
@@ -321,7 +352,8 @@ def _how_sure(comparison: Comparison) -> str:
 
 def _moved(answer: Answer) -> Iterator[str]:
     if not answer.swings:
-        if answer.spec.goal.sensitivity is not None and answer.rows and not answer.failed:
+        asked = answer.spec.goal.sensitivity is not None
+        if asked and answer.rows and not answer.failed and not answer.unknown and not answer.missing:
             yield "No profile number that the answer uses has an interval."
         return
     by_variant: dict[Variant, list[Swing]] = {}
@@ -331,14 +363,51 @@ def _moved(answer: Answer) -> Iterator[str]:
         first = max(swings, key=lambda s: s.width)
         who = f"With {variant.text}: " if variant.values else ""
         if first.width == 0:
-            yield f"{who}no uncertain number moves {title_of(answer.swing_metric, answer)}{_outside(first, answer)}."
+            still_all = f"no uncertain number moves {title_of(answer.swing_metric, answer)}{_outside(first, answer)}"
+            yield f"{_start(who, still_all)}."
             continue
         still = sum(s.width == 0 for s in swings)
-        yield (
-            f"{who}{title_of(answer.swing_metric, answer)} moves most with {first.uncertain.number} of {first.uncertain.profile} "
-            f"({first.uncertain.quantity.kind}, {_ends(first)}): {_moves(first, answer)}; "
+        text = (
+            f"{title_of(answer.swing_metric, answer)} moves most with {first.uncertain.number} of {first.uncertain.profile} "
+            f"({first.uncertain.quantity.kind}, {interval_text(first.uncertain.quantity)}): {_moves(first, answer)}; "
             f"{still} of {len(swings)} uncertain numbers do not move it{_outside(first, answer)}."
         )
+        yield _start(who, text)
+
+
+def _unmoved(answer: Answer) -> Iterator[str]:
+    """Of which numbers it is not known what they do."""
+    by_variant: dict[Variant, list[str]] = {}
+    for one in answer.unknown:
+        by_variant.setdefault(one.variant, []).append(f"{one.uncertain.number} of {one.uncertain.profile}")
+    known = {swing.variant for swing in answer.swings}
+    title = title_of(answer.swing_metric, answer)
+    for variant, names in list(by_variant.items())[:MOST_NAMED]:
+        who = f"With {variant.text}: " if variant.values else ""
+        if variant not in known:
+            yield f"{_start(who, f'there is no {title} with any number, so nothing tells what moves it')}."
+            continue
+        listed = ", ".join(names[:MOST_TIED])
+        more = f" and {len(names) - MOST_TIED} more" if len(names) > MOST_TIED else ""
+        end = "an end of its interval" if len(names) == 1 else "an end of their intervals"
+        yield f"{_start(who, f'at {end} there is no {title}: {listed}{more}; that is not among what moves it')}."
+
+
+def _wide(answer: Answer) -> Iterator[str]:
+    """Where replications ended before the interval was as narrow as it was to be."""
+    repeats = answer.spec.repeats
+    wide = [row.half_width for row in answer.rows if row.half_width is not None and row.half_width > repeats.relative]
+    if wide:
+        where = f" in {len(wide)} of {len(answer.rows)} variants" if len(answer.rows) > 1 else ""
+        yield (
+            f"Not tight{where} after {repeats.at_most} replications: the mean of {repeats.metric} was to be known to "
+            f"{repeats.half_width}, and is to {100 * max(wide):.2g} %{' or better' if len(wide) > 1 else ''}."
+        )
+
+
+def _start(who: str, rest: str) -> str:
+    """A sentence that begins with its variant, where there are several, or else with a capital letter."""
+    return f"{who}{rest}" if who else _cap(rest)
 
 
 def _outside(swing: Swing, answer: Answer) -> str:
@@ -347,11 +416,6 @@ def _outside(swing: Swing, answer: Answer) -> str:
     if answer.swing_metric != LIMIT or limit is None or not (beyond(swing.base, limit) or under(swing.base, limit)):
         return ""
     return f" into what was searched ({limit.start} to {limit.end}): it is {limit_text(swing.base, answer)}"
-
-
-def _ends(swing: Swing) -> str:
-    quantity = swing.uncertain.quantity
-    return f"{amount_text(quantity.low, quantity.dimension)} to {amount_text(quantity.high, quantity.dimension)}"
 
 
 def _moves(swing: Swing, answer: Answer) -> str:
