@@ -363,7 +363,9 @@ def test_new_connection_per_request_pays_the_handshake() -> None:
     small = predict(path(), (), CARDS, load, assume=Outcome.FIRST_SOFTWARE, intervals=False)
     first = [path_cost(program(Phase.FIRST, d), CARDS, NONE, 60, installs=list(CARDS)).latency_ps for d in Direction]
     trip = 1e12 / kept[Metric.REQUEST_RATE].value
-    assert 1e12 / new[Metric.REQUEST_RATE].value == pytest.approx(trip + sum(first))
+    # The first request goes through software; its answer finds the rules, which take 20 us to be put in.
+    later = path_cost(EST, CARDS, NONE, 60).latency_ps - path_cost(EST, CARDS, BOTH, 60).latency_ps
+    assert 1e12 / new[Metric.REQUEST_RATE].value == pytest.approx(trip + later + sum(first))
     assert small[Metric.REQUEST_RATE].value < new[Metric.REQUEST_RATE].value  # old connections fill the table
     assert "places in its tables" in small.notes[0]
 

@@ -168,6 +168,32 @@ def test_bulk_is_tcp() -> None:
         predict(udp(TCP), (), CARDS, BulkTcp("b", 1), assume=Outcome.SOFTWARE, intervals=False)
 
 
+@pytest.mark.parametrize(("rate", "directions"), [(1e6, 1), (1e3, 2)])
+def test_the_first_request_behind_a_handshake_goes_through_software(rate: float, directions: int) -> None:
+    """Its answer too, where putting rules in takes longer than a round trip (2 us and 2 ms)."""
+    cards = {name: card(eswitch__insertion_rate=rate, eswitch__deletion_rate=rate) for name in CARDS}
+    case = make_case(TCP, (), cards, assume=Outcome.FIRST_SOFTWARE)
+
+    def way_ps(phase: Phase, direction: Direction, frame: float = 60, software: bool = False) -> float:
+        return case.cost(phase, direction, frame, request=0.5, software=software).latency_ps
+
+    frame = 64 + 52 + 14
+    opening_ps = sum(way_ps(Phase.FIRST, d) for d in Direction)
+    ways = list(enumerate(Direction))
+    first_ps = sum(way_ps(Phase.ESTABLISHED, d, frame, software=i < directions) for i, d in ways)
+    later_ps = sum(way_ps(Phase.ESTABLISHED, d, frame) for _, d in ways)
+    assert first_ps > 1.1 * later_ps
+    for requests in (1, 2):
+        load = ConnectRequestResponse("r", 1, requests)
+        job = Loaded(case, load, 1, requests).there_and_back(0.0)
+        assert job.total.latency_ps == pytest.approx((opening_ps + first_ps + (requests - 1) * later_ps) / requests)
+        both = [
+            predict(TCP, (), cards, load, engine, assume=Outcome.FIRST_SOFTWARE, intervals=False)
+            for engine in ("analytic", "fast")
+        ]
+        assert both[0][Metric.REQUEST_RATE].value == pytest.approx(both[1][Metric.REQUEST_RATE].value, rel=0.02)
+
+
 # --- interfaces ---------------------------------------------------------------------------------------------------------------
 
 

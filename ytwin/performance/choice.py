@@ -105,6 +105,11 @@ class Case:
         """Chassis whose cards take established packets of some path."""
         return frozenset(self.connections_on_cards)
 
+    @property
+    def first_in_software(self) -> bool:
+        """Whether some card takes a connection only after its first packets."""
+        return any(o is Outcome.FIRST_SOFTWARE for outcomes in self.outcomes.values() for o in outcomes.values())
+
     @cached_property
     def connections_on_cards(self) -> dict[str, float]:
         """Chassis -> share of all connections that its card takes over in at least one direction: those of the paths that

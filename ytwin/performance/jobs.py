@@ -12,7 +12,7 @@ from typing import Final
 
 from frozendict import frozendict
 
-from ytwin.core.units import bad
+from ytwin.core.units import PS_PER_S, bad
 from ytwin.datapath.program import Direction, Op, Phase
 from ytwin.performance.bare import PROXY
 from ytwin.performance.choice import Case, path_key
@@ -115,30 +115,32 @@ class Loaded:
 
     def _packets(self, direction: Direction, states: Mapping[str, TableState]) -> list[Part]:
         """Established packets: those of connections in the cards' tables, and the others."""
-        frame, frames = frame_bytes(self.case, self.load)
-        entries = {c: s.entries for c, s in states.items()}
-        bulk = isinstance(self.load, BulkTcp)
-
-        def cost(software: bool) -> PathCost:
-            return several(
-                self.case.cost(
-                    Phase.ESTABLISHED,
-                    direction,
-                    frame,
-                    bulk=bulk,
-                    request=request_part(self.load, frames),
-                    flows=self.connections,
-                    entries=entries,
-                    software=software,
-                ),
-                frames,
-            )
-
+        card = self._established(direction, states)
         if all(s.share == 1 for s in states.values()):
-            return [(1.0, cost(False))]
-        chassis = {v.chassis for p in self.case.of(Phase.ESTABLISHED, direction) for v in p.visits}
-        held = {c: states[c].share if c in states else 1.0 for c in chassis}
-        return [(held, cost(False)), ({c: 1 - share for c, share in held.items()}, cost(True))]
+            return [(1.0, card)]
+        return self._held(card, self._established(direction, states, software=True), states)
+
+    def _held(
+        self, card: PathCost, software: PathCost, states: Mapping[str, TableState], early: float = 0.0
+    ) -> list[Part]:
+        """`early`: so many packets of all come before any card has their connection."""
+        chassis = card.offloaded.keys() | software.offloaded.keys()
+        held = {c: (1 - early) * (states[c].share if c in states else 1.0) for c in chassis}
+        return [(held, card), ({c: 1 - share for c, share in held.items()}, software)]
+
+    def _established(self, direction: Direction, states: Mapping[str, TableState], software: bool = False) -> PathCost:
+        frame, frames = frame_bytes(self.case, self.load)
+        cost = self.case.cost(
+            Phase.ESTABLISHED,
+            direction,
+            frame,
+            bulk=isinstance(self.load, BulkTcp),
+            request=request_part(self.load, frames),
+            flows=self.connections,
+            entries={c: s.entries for c, s in states.items()},
+            software=software,
+        )
+        return several(cost, frames)
 
     def _other(self, phase: Phase, direction: Direction, states: Mapping[str, TableState]) -> PathCost:
         frame, _ = frame_bytes(self.case, self.load)
@@ -172,7 +174,11 @@ class Loaded:
     def _exchange(self, states: Mapping[str, TableState], handshake: bool) -> Job:
         """Of paths that are alike in what a new connection begins with."""
         first = 1 / self.jobs_per_connection
-        forward, reply = (self._packets(direction, states) for direction in Direction)
+        forward, reply = (
+            self._following(states, first)
+            if first and handshake and self.case.first_in_software
+            else (self._packets(direction, states) for direction in Direction)
+        )
         if first and not handshake:
             forward, reply = (
                 [*((_scaled(w, 1 - first), cost) for w, cost in later), (first, self._beginning(direction, states))]
@@ -191,6 +197,27 @@ class Loaded:
             work = blend([(1.0, waited), *closing])
             waited = replace(waited, demands=work.demands, software_passes=work.software_passes)
         return Job(tuple(parts), waited, blend(forward), blend(reply), 1 + first * handshake)
+
+    def _following(self, states: Mapping[str, TableState], first: float) -> list[list[Part]]:
+        """Requests and answers, so many of them the first of a connection behind its handshake.
+
+        A first request follows the handshake at once (clients think before they connect), and goes through software. It has
+        the connection put into the cards (as engines have it: one connection after another, at the rate of the slower of
+        putting rules in and taking them out), and its answer, a way back later, goes through software as far as that takes
+        longer.
+        """
+        card, soft = ([self._established(d, states, software=s) for d in Direction] for s in (False, True))
+        later = [s.latency_ps - c.latency_ps for s, c in zip(soft, card, strict=True)]
+        inserting_ps = max((self._inserting_ps(c) for c in states if c in card[0].offloaded), default=0.0)
+        lacks_ps = inserting_ps - later[0] - card[1].latency_ps
+        answered = min(1.0, max(0.0, lacks_ps / later[1])) if later[1] > 0 else 0.0
+        return [self._held(card[i], soft[i], states, first * part) for i, part in enumerate((1.0, answered))]
+
+    def _inserting_ps(self, chassis: str) -> float:
+        """How long its card takes for the rules of a connection."""
+        chip = self.case.cards[chassis].eswitch
+        assert chip is not None
+        return PS_PER_S * chip.rules_per_connection.value / min(chip.insertion_rate.value, chip.deletion_rate.value)
 
     def _beginning(self, direction: Direction, states: Mapping[str, TableState]) -> PathCost:
         """A request, or its answer, that begins a connection: its first frame is the connection's first packet, others come
