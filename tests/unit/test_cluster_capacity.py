@@ -118,6 +118,74 @@ def test_nothing_left_after_a_loss_is_no_endless_growth(capsys: pytest.CaptureFi
     assert "no node is left without node1, node2, node3" in err
 
 
+@pytest.mark.parametrize(
+    ("where", "service"), [((FOUR,), "scenario1"), (("--nodes", "3", "--services", "2", "--seed", "1"), "svc-1")]
+)
+def test_flows_of_a_lost_nodes_clients_are_gone_and_that_is_said(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, where: tuple[str, ...], service: str
+) -> None:
+    """Alike for clusters that are read and generated: nothing is unserved, for nobody is left to ask."""
+    file = tmp_path / "flows.csv"
+    file.write_text(f"{HEADER}node1,{service},10000,300,10,5\nnode3,{service},10000,300,10,5\n")
+    options = ("--flows", str(file), "--lose", "node1")
+    gone = "10,000 packets/s and 10 new connections/s from node1 are gone with the clients there"
+    _, out, _ = run(capsys, "capacity", *where, *options)
+    assert f"without node1 (node): {gone}" in out
+    _, out, _ = run(capsys, "capacity", *where, *options, "--json")
+    (found,) = json.loads(out)["clusters"]
+    (loss,) = found["losses"]
+    assert not any("gone" in note for note in found["notes"])
+    assert loss["notes"] == [gone]
+    assert loss["unserved"] == []
+    assert loss["busiest"] > 0
+
+
+def test_flows_from_and_to_what_is_down(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """--down means the same as --lose; a workload that was there is served no more."""
+    file = tmp_path / "flows.csv"
+    file.write_text(HEADER.replace("service", "dst") + "node1,scenario1,10000,300,10,5\nnode3,scenario1,500,300,0,0\n")
+    code, out, _ = run(capsys, "capacity", FOUR, "--flows", str(file), "--down", "node1", "--json")
+    (found,) = json.loads(out)["clusters"]
+    assert (code, found["packets_per_s"]) == (0, pytest.approx(1000))
+    assert found["notes"] == ["10,000 packets/s and 10 new connections/s from node1 are gone with the clients there"]
+    file.write_text(HEADER.replace("service", "dst") + "Node/node3,pod/web1,100000,300,0,0\n")
+    code, out, _ = run(capsys, "capacity", FOUR, "--flows", str(file), "--lose", "node1", "--json")
+    (loss,) = json.loads(out)["clusters"][0]["losses"]
+    assert loss["unserved"] == [{"service": "pod/web1", "reason": "its node is lost"}]
+
+
+def test_the_same_loss_is_one_row(capsys: pytest.CaptureFixture[str]) -> None:
+    worst = next(
+        loss["lost"].partition(" ")[0]
+        for loss in json.loads(run(capsys, *SMALL, *LOAD, "--lose", "each", "--json")[1])["clusters"][0]["losses"]
+    )
+    again = ("--lose", "each", "--lose", worst, "--lose", f"node:{worst}", "--lose", "node")
+    found = json.loads(run(capsys, *SMALL, *LOAD, *again, "--json")[1])["clusters"][0]
+    lost = [loss["lost"] for loss in found["losses"]]
+    assert len(lost) == len(set(lost)) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((FOUR, *LOAD, "--lose", "gateway:nope"), "no such EipGateway; there are eipgw"),
+        ((FOUR, *LOAD, "--lose", "gateway:eipg"), "did you mean eipgw?"),
+        ((FOUR, *LOAD, "--seed", "4", "--services", "3"), "--services, --seed: of a generated cluster only"),
+        ((FOUR, *LOAD, "--services", "1000"), "--services: of a generated cluster only"),
+        (("--nodes", "0", *LOAD), "'--nodes': Input should be greater than or equal to 1"),
+        (("--nodes", "0"), "'--nodes': Input should be greater than or equal to 1"),
+        (("--nodes", "3", "--gateways", "2", *LOAD), "--gateways: no Service here has an EIP"),
+        (("--nodes", "3", "--outside", "0.5", "--gateways", "9", *LOAD), "9 gateways on 3 nodes"),
+    ],
+)
+def test_options_without_a_meaning_are_said(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], said: str
+) -> None:
+    code, out, err = run(capsys, "capacity", *arguments)
+    assert (code, out) == (2, "")
+    assert said in " ".join(err.split())
+
+
 def test_huge_loads_have_few_digits(capsys: pytest.CaptureFixture[str]) -> None:
     _, out, _ = run(capsys, *SMALL, "--load", "packets=1e29 /s")
     assert re.search(r"This load does not fit\. \d\.\d+e-\d+ of it does", out)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, cast
 
@@ -27,10 +27,23 @@ if TYPE_CHECKING:  # `--help` stays quick
 DEFAULT_CARD: Final = "yusur-dpu-2x100g"
 """Of a generated cluster: the article's."""
 KINDS: Final = ("node", "card", "gateway")
+OF_GENERATED: Final = (
+    "services",
+    "backends",
+    "outside",
+    "shared",
+    "gateways",
+    "protocol",
+    "algorithm",
+    "affinity",
+    "seed",
+)
+"""Options that say what a generated cluster is."""
 
 
 @app.command()
 def capacity(
+    context: typer.Context,
     paths: Annotated[
         list[str] | None, typer.Argument(metavar="[PATH...]", help="Files or folders of YAML; none with --nodes.")
     ] = None,
@@ -47,7 +60,9 @@ def capacity(
         str,
         typer.Option("--flows", metavar="FILE", help="Measured instead: CSV with src_node,service,packets_per_s,..."),
     ] = "",
-    nodes: Annotated[int, typer.Option(min=0, help="Generate a cluster of so many nodes instead of reading one.")] = 0,
+    nodes: Annotated[
+        int | None, typer.Option(min=1, help="Generate a cluster of so many nodes instead of reading one.")
+    ] = None,
     services: Annotated[int, typer.Option(help="Of a generated cluster.")] = 1000,
     backends: Annotated[int, typer.Option(help="Of each of its Services.")] = 10,
     outside: Annotated[float, typer.Option(help="Part of its Services with an EIP, backends in one VPC.")] = 0.0,
@@ -70,7 +85,8 @@ def capacity(
         typer.Option(
             "--lose",
             metavar="WHAT",
-            help="And without: node17, card:node17, gateway (the most loaded), gateway:NAME; each: the most loaded of each kind.",
+            help="And without: node17, card:node17, gateway (the most loaded), gateway:NAME; each: the most loaded of each kind. "
+            "Measured flows from a lost node are gone; of a load all that a Service carries is asked for by other clients.",
         ),
     ] = None,
     southbound: SouthboundOption = "",
@@ -91,11 +107,19 @@ def capacity(
     if bool(paths) == bool(nodes):
         raise YtwinError("name files of a topology, or give --nodes to generate a cluster, one of the two")
     asked = _Asked(parse_traffic(load) if load else None, _flows(flows) if flows else ())
+    given = [name for name in OF_GENERATED if _is_given(context, name)]
     if nodes:
         _refuse(southbound, down)
+        if "gateways" not in given:
+            gateways = min(gateways, nodes)
+        elif not outside and not shared:
+            raise YtwinError("--gateways: no Service here has an EIP; give --outside or --shared, or leave it out")
         found = _generated(
             nodes, services, backends, outside, shared, gateways, protocol, algorithm, affinity, seed, card
         )
+    elif given:
+        options = ", ".join(f"--{name}" for name in given)
+        raise YtwinError(f"{options}: of a generated cluster only; leave out what files say, or give --nodes, no files")
     else:
         found = _surveyed(build_twin(paths or [], southbound, down), southbound, down or (), card or ())
     answers = [_answer(source, asked, lose or ()) for source in found]
@@ -140,6 +164,12 @@ class _Answer:
     """Of the source."""
 
 
+def _is_given(context: typer.Context, name: str) -> bool:
+    """Whether a user wrote the option, be it with its default."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
 def _refuse(southbound: str, down: list[str] | None) -> None:
     if southbound or down:
         raise YtwinError("--southbound and --down are for a topology that is read, not for --nodes; use --lose")
@@ -176,7 +206,7 @@ def _generated(
     if algorithm not in ("hash", "dpHash"):
         raise YtwinError(f"--algorithm {algorithm!r}: hash or dpHash")
     kinds = cast(Literal["TCP", "UDP"], protocol.upper()), cast(Literal["hash", "dpHash"], algorithm)
-    size = Size(nodes, services, backends, outside, shared, min(gateways, nodes), *kinds, affinity, seed)
+    size = Size(nodes, services, backends, outside, shared, gateways, *kinds, affinity, seed)
     profiles = find_profiles(card or [DEFAULT_CARD])
     text = f"{services * backends:,} backends, seed {seed}"
     return [_from_numbers(f"{p.name} in every node, {text}", size, p) for p in profiles.values()]
@@ -191,7 +221,9 @@ def _from_numbers(title: str, size: Size, profile: HardwareProfile) -> _Source:
         if asked.traffic is not None:
             cluster, offered = whole, room.offered(whole, asked.traffic)
         else:
-            cluster, offered = room.generated_flows(whole, asked.flows)
+            left, gone = room.without_clients(asked.flows, {lost} - {""})
+            cluster, offered = room.generated_flows(whole, left)
+            offered = replace(offered, notes=(*gone, *offered.notes))
         return (room.lose(cluster, lost) if lost else cluster), offered
 
     return _Source(title, loaded, {})
@@ -226,8 +258,9 @@ def _from_twin(
         if asked.traffic is not None:
             cluster = room.survey(*place)
             return cluster, room.offered(cluster, asked.traffic)
-        left = [flow for flow in asked.flows if flow.source.removeprefix("Node/") != lost]
-        return room.surveyed_flows(*place, left)
+        left, gone = room.without_clients(asked.flows, {*down, lost} - {""})
+        cluster, offered = room.surveyed_flows(*place, left)
+        return cluster, replace(offered, notes=(*gone, *offered.notes))
 
     return _Source(cards.title, loaded, gateways, cards.notes)
 
@@ -241,9 +274,9 @@ def _answer(source: _Source, asked: _Asked, lose: Sequence[str]) -> _Answer:
     found = answer(cluster, offered)
     worst = most_loaded(found)
     wanted = [f"{kind}:{worst[kind]}" for kind in KINDS if kind in worst] if "each" in lose else []
+    asked_for = [_loss(text, cluster, worst, source.gateways) for text in (*wanted, *lose) if text != "each"]
     losses = []
-    for text in dict.fromkeys([*wanted, *(one for one in lose if one != "each")]):
-        kind, node = _loss(text, cluster, worst, source.gateways)
+    for kind, node in dict.fromkeys(asked_for):  # different words may mean the same
         left = (without_offload(cluster, node), offered) if kind == "card" else source.loaded(asked, node)
         after = answer(*left)
         losses.append(Loss(f"{kind} of {node}" if kind == "card" else f"{node} ({kind})", after))
@@ -259,24 +292,29 @@ def _loss(text: str, cluster: Cluster, worst: Mapping[str, str], gateways: Mappi
         if kind not in worst:
             raise YtwinError(f"--lose {text}: no {kind} carries anything here")
         name = worst[kind]
-    if kind == "gateway":
-        name = gateways.get(name, name)
     if kind not in KINDS:
         raise YtwinError(f"--lose {text}: node17, card:node17, gateway, gateway:NAME or each")
+    if kind == "gateway" and gateways:
+        if name not in {**gateways, **dict.fromkeys(cluster.nodes)}:
+            raise YtwinError(f"--lose {text}: no such EipGateway; {_meant(name, tuple(gateways))}")
+        if not gateways.get(name, name):
+            raise YtwinError(f"--lose {text}: none of its nodes is left; leave out --lose, or some --down")
+        name = gateways.get(name, name)
     if name not in cluster.nodes:
-        meant = nearest(name, cluster.nodes)
-        few = ", ".join(cluster.nodes[:5])
-        raise YtwinError(
-            f"--lose {text}: no such node; " + (f"did you mean {meant}?" if meant else f"there are {few}, ...")
-        )
+        raise YtwinError(f"--lose {text}: no such node; {_meant(name, cluster.nodes)}")
     if kind == "card" and cluster.profiles[int(cluster.profile[cluster.nodes.index(name)])].eswitch is None:
         raise YtwinError(f"--lose {text}: nothing on {name} is offloaded; there is no such card")
     return kind, name
 
 
+def _meant(name: str, known: Sequence[str]) -> str:
+    meant = nearest(name, known)
+    return f"did you mean {meant}?" if meant else f"there are {', '.join(known[:5])}{', ...' if len(known) > 5 else ''}"
+
+
 def _print(answer: _Answer) -> None:
     from ytwin.cluster.capacity import notes  # noqa: PLC0415
-    from ytwin.cluster.report import HEADER, LOSSES, loss_rows, rows, unserved, what_of, words  # noqa: PLC0415
+    from ytwin.cluster.report import HEADER, LOSSES, loss_notes, loss_rows, rows, unserved, what_of, words  # noqa: PLC0415
 
     found = answer.found
     output.print_text(f"{words(found)}\n\n{what_of(found)}\n")
@@ -288,7 +326,7 @@ def _print(answer: _Answer) -> None:
         output.print_text("")
         output.print_table(LOSSES, loss_rows(answer.losses))
     parts: list[tuple[str, Sequence[str]]] = [
-        ("notes", (*answer.notes, *notes(found))),
+        ("notes", (*answer.notes, *notes(found), *loss_notes(found, answer.losses))),
         ("not served", unserved(found)),
         ("rests on", found.rests_on),
     ]

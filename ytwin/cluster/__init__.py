@@ -7,7 +7,7 @@ numbers and texts by name, for studies. Pure; chance only through a seed.
 """
 
 from ytwin.cluster.capacity import Capacity, capacity, measures
-from ytwin.cluster.flows import Flow, decode_flows
+from ytwin.cluster.flows import Flow, decode_flows, without_clients
 from ytwin.cluster.generated import Size, generated, generated_flows, sample_files
 from ytwin.cluster.loss import lose, most_loaded, without_offload
 from ytwin.cluster.survey import survey, surveyed_flows
@@ -34,5 +34,6 @@ __all__ = [
     "survey",
     "surveyed_flows",
     "traffic_of",
+    "without_clients",
     "without_offload",
 ]

@@ -201,6 +201,7 @@ def notes(found: Capacity) -> tuple[str, ...]:
     failures = found.cluster.failures
     if failures:
         name, reason = next(iter(sorted(failures.items())))
-        services = f"Service {name} is" if len(failures) == 1 else f"{len(failures)} Services, such as {name}, are"
+        one = f"Service {name} is" if name in found.cluster.services else f"{name} is"
+        services = one if len(failures) == 1 else f"{len(failures)} Services, such as {name}, are"
         said.append(f"{services} not served, or not wholly: {reason}")
     return tuple(sorted(said))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -65,6 +65,23 @@ class Flow:
 def notes_on(flows: Sequence[Flow], profiles: Sequence[HardwareProfile]) -> tuple[str, ...]:
     """Packets that do not fit."""
     return too_large({str(flow.where): 0.0 if flow.bulk else flow.bytes_per_packet for flow in flows}, profiles)
+
+
+def without_clients(flows: Sequence[Flow], lost: Collection[str]) -> tuple[tuple[Flow, ...], tuple[str, ...]]:
+    """(flows that are left, a note for each node): what was measured from lost nodes is gone with the clients there."""
+    gone = {node: [f for f in flows if f.source.removeprefix("Node/") == node] for node in sorted(lost)}
+    told = []
+    for node, some in gone.items():
+        packets, new = sum(f.packets_per_s for f in some), sum(f.new_per_s for f in some)
+        counted = [f"{n:,.6g} {what}/s" for n, what in ((packets, "packets"), (new, "new connections")) if n]
+        if counted:
+            told.append(f"{' and '.join(counted)} from {node} are gone with the clients there")
+    return tuple(f for f in flows if f.source.removeprefix("Node/") not in gone), tuple(told)
+
+
+def named(flows: Sequence[Flow]) -> str:
+    """For people."""
+    return f"{len(flows)} flow{'s' if len(flows) > 1 else ''} of {flows[0].where.file}" if flows else "no flows"
 
 
 def decode_flows(file: str, text: str) -> tuple[Flow, ...]:

@@ -15,9 +15,9 @@ from typing import Final, Literal
 import numpy as np
 import yaml
 
-from ytwin.cluster.flows import Flow, notes_on
+from ytwin.cluster.flows import Flow, named, notes_on
 from ytwin.cluster.survey import OUTSIDE, survey
-from ytwin.cluster.types import Cluster, Floats, Integers, Mode, Offered, PathClass, Rows
+from ytwin.cluster.types import Cluster, Floats, Integers, Mode, Offered, PathClass, Rate, Rows
 from ytwin.core.errors import InvalidInput, Location, Problem
 from ytwin.core.units import require
 from ytwin.datapath import Limit
@@ -279,8 +279,8 @@ def generated_flows(cluster: Cluster, flows: Sequence[Flow]) -> tuple[Cluster, O
         rows.node,
         rows.part,
     )
-    text = f"{len(flows)} flows of {flows[0].where.file}"
     alone = np.zeros((len(used), len(cluster.nodes)))
     alone[list(used.values()), list(used)] = 1.0
     measured = replace(cluster, rows=found, clients=alone)
-    return measured, Offered(np.array(rates), np.array(bulk, dtype=np.bool_), text, notes_on(flows, cluster.profiles))
+    shaped = np.array(rates).reshape(len(bulk), len(Rate))
+    return measured, Offered(shaped, np.array(bulk, dtype=np.bool_), named(flows), notes_on(flows, cluster.profiles))

@@ -1,7 +1,9 @@
 """What a cluster is after a loss.
 
-A node: its backends' traffic goes to the Service's others, what its clients asked for is asked by the others (they are started
-elsewhere), and gateways move to their next node. A card: it hands everything on to the software path, one pass each.
+A node: its backends' traffic goes to the Service's others, and gateways move to their next node. What a Service carries is a
+load's to say, so the other clients ask for all of it (they are started elsewhere); of measured flows those from the node are
+gone with its clients (`flows.without_clients`, before `lose`), which is said. A card: it hands everything on to the software
+path, one pass each.
 """
 
 from __future__ import annotations

@@ -76,6 +76,11 @@ def loss_rows(losses: Sequence[Loss]) -> list[tuple[str, ...]]:
     ]
 
 
+def loss_notes(found: Capacity, losses: Sequence[Loss]) -> list[str]:
+    """What is to be said of the load after a loss, and not before."""
+    return [f"without {loss.what}: {note}" for loss in losses for note in loss.found.told if note not in found.told]
+
+
 def busiest(found: Capacity) -> float:
     """How busy the fullest resource is at the load itself."""
     hard = [place for resource, place in PLACE.items() if resource not in SOFT]
@@ -125,7 +130,7 @@ def to_json(title: str, found: Capacity, losses: Sequence[Loss] = (), told: Sequ
         **_answer(found),
         "resources": resources,
         "software_share": found.software_share,
-        "losses": [{"lost": loss.what, **_answer(loss.found)} for loss in losses],
+        "losses": [{"lost": loss.what, **_answer(loss.found), "notes": list(notes(loss.found))} for loss in losses],
         "notes": [*told, *notes(found)],
         "rests_on": list(found.rests_on),
     }

@@ -19,15 +19,16 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ytwin.cluster.classes import check_profiles, path_class, slots_of
-from ytwin.cluster.flows import Flow, notes_on
+from ytwin.cluster.flows import Flow, named, notes_on
 from ytwin.cluster.types import Cluster, Floats, Mode, Offered, PathClass, Rate, Rows
 from ytwin.core.errors import InvalidInput, Location, Problem
 from ytwin.datapath import Limit, limited, programs
 from ytwin.datapath.program import Program
 from ytwin.hardware.model import HardwareProfile
 from ytwin.resources.addresses import version_of
-from ytwin.resources.model import Endpoints, YusurService
+from ytwin.resources.model import Endpoints, Node, YusurService
 from ytwin.resources.snapshot import ObjectId, Snapshot
+from ytwin.resources.workload import workloads
 from ytwin.trace import Tracer
 from ytwin.trace.types import Host, Verdict, World
 from ytwin.verify.expect import EIP, Target, expectation, targets
@@ -76,10 +77,9 @@ def surveyed_flows(
             problems += error.problems
     if problems:
         raise InvalidInput(problems)
-    text = f"{len(flows)} flows of {flows[0].where.file}" if flows else "no flows"
     cluster = room.cluster()
     shaped = np.array(rates).reshape(len(bulk), len(Rate))
-    return cluster, Offered(shaped, np.array(bulk, dtype=np.bool_), text, notes_on(flows, cluster.profiles))
+    return cluster, Offered(shaped, np.array(bulk, dtype=np.bool_), named(flows), notes_on(flows, cluster.profiles))
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +243,9 @@ class _Survey:
                 raise wrong("service", f"{flow.destination} has no such port at {what}", "name a port that it has")
         else:
             found = self._direct(name)
+            if not found and self._lost(name):
+                self.failures.setdefault(name, "its node is lost")
+                return []
             if not found:
                 raise wrong("service", f"no Service and no workload {name!r}", f"there are {_few(self.services)}")
         target = found[0]
@@ -262,12 +265,17 @@ class _Survey:
         return [(target, others)]
 
     def _direct(self, text: str) -> list[Target]:
-        kind, _, name = text.partition("/")
         for host in self.world.hosts:
-            if host.kind.lower() == kind.lower() and f"/{host.name}".endswith(f"/{name}") and host.addresses:
+            if _is_called(host.name, text) and host.addresses:
                 address = min((a.partition("/")[0] for a in host.addresses), key=version_of)
                 return [Target(host.name, DIRECT, address, 80, "tcp", (host.vpc,), "")]
         return []
+
+    def _lost(self, text: str) -> bool:
+        """Whether it names a workload, or a node, of the input that is no host any more."""
+        there = [str(workload.id) for workload in workloads(self.snapshot)]
+        there += [f"Node/{node.name}" for node in self.snapshot.all(Node)]
+        return any(_is_called(name, text) and name not in self.hosts for name in there)
 
     # --- rows ------------------------------------------------------------------------------------------------------------
 
@@ -418,6 +426,12 @@ class _Survey:
             gateways,
             unserved=self.failures,
         )
+
+
+def _is_called(name: str, text: str) -> bool:
+    """Whether `KIND/[NAMESPACE/]NAME` means this host."""
+    kind, _, rest = text.partition("/")
+    return name.partition("/")[0].lower() == kind.lower() and f"/{name}".endswith(f"/{rest}")
 
 
 def _counted(numbers: Iterable[int]) -> dict[int, int]:
