@@ -26,7 +26,9 @@ window.addEventListener("load", () => setTimeout(() => {
     sideways: document.documentElement.scrollWidth - document.documentElement.clientWidth,
     plots: plots.map((p) => p.querySelectorAll("svg .bars .point").length),
     over: plots.filter((p) => p.querySelector("svg").getBoundingClientRect().right > window.innerWidth).length,
-    ink: plots.map((p) => getComputedStyle(p.querySelector(".ytick text")).fill),
+    cut: plots.flatMap((p) => [...p.querySelectorAll("text")].filter((t) => t.textContent &&
+      t.getBoundingClientRect().left < p.getBoundingClientRect().left - 1).map((t) => t.textContent)),
+    ink: plots.map((p) => getComputedStyle(p.querySelector(".ytick text, .annotation text")).fill),
     back: getComputedStyle(document.body).backgroundColor,
   };
   parent.postMessage(JSON.stringify(found), "*");

@@ -98,6 +98,7 @@ def test_the_page_in_a_browser(study: Path, tmp_path: Path, capsys: pytest.Captu
     assert found["problems"] == []
     assert found["sideways"] == 0
     assert found["over"] == 0
+    assert found["cut"] == []
     assert len(found["plots"]) >= 3
 
 

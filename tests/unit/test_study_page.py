@@ -7,12 +7,14 @@ from dataclasses import replace
 
 import pytest
 
-from tests.study_cases import Measure, article_job, job_of, queue, solve
+from tests.study_cases import Measure, article_job, job_of, noisy, queue, solve
 from ytwin.core.errors import YtwinError
-from ytwin.report import Table, Text
+from ytwin.report import Figure, Table, Text
 from ytwin.report.plots import log_axis
+from ytwin.runs.pictures import png
 from ytwin.study.amounts import amount
-from ytwin.study.evaluate import Job, Memory, evaluate
+from ytwin.study.charts import charts
+from ytwin.study.evaluate import Job, Memory, evaluate, uncertain_numbers
 from ytwin.study.goals import answer
 from ytwin.study.page import Made, answer_table, page
 from ytwin.study.points import Asking, Point
@@ -122,3 +124,62 @@ def test_labels_of_a_narrow_logarithmic_axis_are_whole_numbers(low: float, high:
     assert len(set(inside)) == len(inside) >= min(2, len({low, high}))
     assert log_axis([1, 1e4])["dtick"] == 1
     assert dict(zip(log_axis([1e5, 2e6])["tickvals"], log_axis([1e5, 2e6])["ticktext"], strict=True))[2e5] == "200k"
+
+
+DRAWN = """
+  parameters:
+  - {path: load.rate, name: rate, distribution: {low: 1 kpps, high: 900 kpps}}
+  - {path: load.flows, name: flows, values: [1, 2]}
+  design: {kind: sobol, points: 4}
+  goal: {metrics: [latency_p99], compare: {parameter: flows, a: 1, b: 2}}
+"""
+
+
+def test_a_drawn_design_has_markers_and_a_series_of_each_side():
+    found, _ = solve(job_of(f"{DRAWN}  uncertainty: fixed\n"), queue)
+    (chart,) = charts(found)
+    assert not chart.joined
+    assert [series.name for series in chart.series] == ["flows 1", "flows 2"]
+    assert all(len(set(series.x)) == 4 for series in chart.series)
+    figures = [b for s in page(job_of(DRAWN), found, MADE).sections for b in s.blocks if isinstance(b, Figure)]
+    assert {trace["mode"] for trace in figures[0].plot["data"]} == {"markers"}
+    assert png(chart)
+
+
+def test_the_number_of_draws_is_that_of_the_rows_and_whose_they_are():
+    until = "  uncertainty: drawn\n  replications: {atLeast: 6, atMost: 30, metric: latency, halfWidth: 1 %}\n"
+    body = "  parameters: [{path: load.flows, values: [1, 9]}]\n" + until
+    job = job_of(body.replace("1 %", "40 %"))
+    found, _ = solve(job, noisy)
+    few, *more = sorted(row.replications for row in found.rows)
+    said = sections_of(body, noisy)["table"]
+    assert "where 95 % of 30 draws lie" in said
+    assert "30 (not tight)" in said
+    assert "the same for all variants" in said
+    assert few == 6
+    assert more == [6]
+    own = sections_of(f"{body}  commonRandomNumbers: false\n", noisy)["table"]
+    assert "for each variant on its own" in own
+
+
+def test_sides_with_chance_of_their_own_are_not_called_pairs():
+    body = f"{DRAWN}  uncertainty: drawn\n  replications: {{atLeast: 6}}\n"
+    assert "By pairs" in sections_of(body, queue)["comparison"]
+    own = sections_of(f"{body}  commonRandomNumbers: false\n", queue)["comparison"]
+    assert "By pairs" not in own
+    assert "Each side has chance of its own" in own
+
+
+def test_a_table_that_is_cut_says_so(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("ytwin.study.page.MOST_ROWS", 3)
+    said = sections_of(f"{DRAWN}  uncertainty: fixed\n", queue)
+    assert "3 of 4 comparisons are shown; answer.json has all." in said["comparison"]
+    assert "3 of 8 variants are shown" in said["table"]
+
+
+def test_a_ranking_that_is_cut_says_so(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("ytwin.study.page.MOST_ROWS", 3)
+    job = article_job("  goal: {metrics: [packet_rate], sensitivity: {of: packet_rate}}\n")
+    found, _ = solve(job, evaluate, lambda settings: uncertain_numbers(job, settings))
+    (section,) = (s for s in page(job, found, MADE).sections if s.anchor == "sensitivity")
+    assert any(isinstance(b, Text) and f"3 of {len(found.swings)} numbers are shown" in b.text for b in section.blocks)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -19,8 +21,9 @@ from ytwin.runs import DaskWorkers, Interrupted, LocalWorkers, Outcome, Store, r
 from ytwin.runs.export import export
 from ytwin.runs.store import MANY_FILES
 from ytwin.runs.workers import Workers
-from ytwin.study.evaluate import Job, evaluate
+from ytwin.study.evaluate import Job, Memory, evaluate
 from ytwin.study.page import Made
+from ytwin.study.points import Point
 
 GRID = """
   parameters:
@@ -47,6 +50,22 @@ def tables(folder: Path, job: Job, outcome: Outcome) -> tuple[str, str]:
     made = Made("ytwin study run x", "0", "", len(outcome.results))
     export(Store(folder), job, outcome.answer, outcome.results, made)
     return (folder / "answer.csv").read_text(), (folder / "results.csv").read_text()
+
+
+def test_columns_of_a_table_have_names_of_their_own(tmp_path: Path):
+    """A parameter may be called as a text is, and a search has a limit and says what limits."""
+    job = job_of(SEARCH.replace("path: load.flows", "path: load.flows, name: offload"))
+
+    def offloading(job: Job, point: Point, memory: Memory) -> tuple[Mapping[str, float], Mapping[str, str]]:
+        metrics, texts = queue(job, point, memory)
+        return metrics, {**texts, "offload": "software"}
+
+    for table in tables(tmp_path, job, run_in(tmp_path, job, LocalWorkers(1, offloading))):
+        header = table.splitlines()[0].split(",")
+        assert len(set(header)) == len(header)
+    (row, *_) = csv.DictReader((tmp_path / "answer.csv").read_text().splitlines())
+    assert (row["offload"], row["offload.text"], row["limit.text"]) == ("1", "software", "the queue")
+    assert float(row["limit"]) > 9e5
 
 
 @pytest.mark.parametrize("body", [GRID, SEARCH])

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ytwin.report.plots import COLOURS, SOFT, layout, log_axis
+from ytwin.report.plots import COLOURS, SOFT, interval, layout, log_axis
 
 MOST_BANDS = 4
 """Series with intervals drawn; of more the bands would hide one another, and tables have them."""
@@ -24,16 +24,22 @@ class Line:
 
 
 def line_chart(
-    series: Sequence[Line], x_title: str, unit: str, log_x: bool = False, log_y: bool = False
+    series: Sequence[Line], x_title: str, unit: str, log_x: bool = False, log_y: bool = False, joined: bool = True
 ) -> dict[str, Any]:
-    """Lines with markers over a common axis; `unit` is that of y. Values of 0 do not stand on a logarithmic axis."""
+    """Lines with markers over a common axis; `unit` is that of y. Values of 0 do not stand on a logarithmic axis.
+
+    Not `joined` there are markers alone, each with its interval.
+    """
     data: list[dict[str, Any]] = []
     bands = len(series) <= MOST_BANDS
     # More series than colours: the second round is dashed.
     for index, one in enumerate(series):
         colour = COLOURS[1 + index % (len(COLOURS) - 1)]
         dash = ("solid", "dash", "dot")[min(2, index // (len(COLOURS) - 1))]
-        if bands and one.low is not None and one.high is not None and tuple(one.low) != tuple(one.high):
+        wide = bands and one.low is not None and one.high is not None and tuple(one.low) != tuple(one.high)
+        if wide and joined:
+            assert one.low is not None
+            assert one.high is not None
             data.append(
                 {
                     "type": "scatter",
@@ -49,10 +55,13 @@ def line_chart(
                     "legendgroup": one.name,
                 }
             )
+        intervals: dict[str, Any] = {}
+        if wide and not joined and one.low is not None and one.high is not None:
+            intervals = {"error_y": interval(one.y, one.low, one.high) | {"color": colour, "thickness": 1, "width": 0}}
         data.append(
             {
                 "type": "scatter",
-                "mode": "lines+markers",
+                "mode": "lines+markers" if joined else "markers",
                 "name": one.name,
                 "x": list(one.x),
                 "y": list(one.y),
@@ -60,6 +69,7 @@ def line_chart(
                 "marker": {"color": colour, "size": 6, "symbol": index % 7},
                 "legendgroup": one.name,
                 "hovertemplate": f"%{{x:.5g}}: %{{y:.5g}} {unit}<extra>{one.name}</extra>",
+                **intervals,
             }
         )
     figure: dict[str, Any] = {"data": data, "layout": layout(x_title)}

@@ -51,7 +51,7 @@ def grouped_bars(names: Sequence[str], series: Sequence[Bars], unit: str) -> dic
                 "textangle": 0,
             }
         if one.low is not None and one.high is not None:
-            trace["error_x"] = _interval(one.values, one.low, one.high)
+            trace["error_x"] = interval(one.values, one.low, one.high)
         data.append(trace)
     figure: dict[str, Any] = {"data": data, "layout": layout(unit)}
     figure["layout"] |= {"barmode": "group", "bargap": 0.25, "bargroupgap": 0.06}
@@ -59,9 +59,44 @@ def grouped_bars(names: Sequence[str], series: Sequence[Bars], unit: str) -> dic
     return figure
 
 
-def _interval(
+ABOVE_PX = 18
+"""Height of a bar whose name stands above it."""
+LONGEST_NAME = 44
+"""Characters of a name above its bar that a telephone shows on one line."""
+
+
+def names_above(figure: dict[str, Any], names: Sequence[tuple[str, str]]) -> int:
+    """Put names (what, and a word more) above their bars instead of beside them, where long ones leave no room for the bars.
+
+    Returns the height in px that a bar with its name takes.
+    """
+    lines = [": ".join(filter(None, name)) for name in names]
+    broken = any(len(line) > LONGEST_NAME for line in lines)
+    slot = ABOVE_PX + (42 if broken else 27)
+    common = {"xref": "paper", "x": 0, "xanchor": "left", "align": "left", "yref": "y", "yanchor": "bottom"}
+    layout = figure["layout"]
+    layout["annotations"] = [
+        {
+            **common,
+            "y": index,
+            "yshift": ABOVE_PX // 2,
+            "text": "<br>".join(filter(None, name)) if broken else line,
+            "showarrow": False,
+            "font": {"size": 12, "color": INK},
+        }
+        for index, (name, line) in enumerate(zip(names, lines, strict=True))
+    ]
+    layout["bargap"] = 1 - ABOVE_PX / slot
+    layout["yaxis"] |= {"showticklabels": False, "ticks": "", "showgrid": False, "autorange": False}
+    layout["yaxis"]["range"] = [len(names) - 0.6, -0.9]
+    return slot
+
+
+def interval(
     values: Sequence[float | None], low: Sequence[float | None], high: Sequence[float | None]
 ) -> dict[str, Any]:
+    """Plotly's bars of errors."""
+
     def beyond(ends: Sequence[float | None], sign: int) -> list[float | None]:
         pairs = zip(values, ends, strict=True)
         return [None if v is None or e is None else max(0.0, sign * (e - v)) for v, e in pairs]

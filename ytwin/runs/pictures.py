@@ -27,7 +27,7 @@ def png(chart: Chart) -> bytes:
         _bars(axes, chart)
     else:
         for index, series in enumerate(chart.series):
-            _line(axes, series, index, bands=len(chart.series) <= MOST_BANDS)
+            _line(axes, series, index, bands=len(chart.series) <= MOST_BANDS, joined=chart.joined)
         axes.set_xscale("log" if chart.log_x else "linear")
         axes.set_yscale("log" if chart.log_y else "linear")
         axes.set_xlabel(chart.x_title)
@@ -49,12 +49,21 @@ def _with_unit(chart: Chart) -> str:
     return f"{chart.y_title}, {chart.unit}" if chart.unit else chart.y_title
 
 
-def _line(axes: Any, series: Series, index: int, bands: bool) -> None:
+def _line(axes: Any, series: Series, index: int, bands: bool, joined: bool) -> None:
     colour, dash = COLOURS[index % len(COLOURS)], ("-", "--", ":")[min(2, index // len(COLOURS))]
     marker = MARKERS[index % len(MARKERS)]
-    axes.plot(series.x, series.y, dash, color=colour, marker=marker, markersize=4, label=series.name or None)
-    if bands and series.has_intervals:
+    style = dash if joined else "none"
+    axes.plot(series.x, series.y, linestyle=style, color=colour, marker=marker, markersize=4, label=series.name or None)
+    if bands and series.has_intervals and joined:
         axes.fill_between(series.x, series.low, series.high, color=colour, alpha=0.14, linewidth=0)
+    elif bands and series.has_intervals:
+        axes.errorbar(series.x, series.y, yerr=_ends(series), fmt="none", ecolor=colour, linewidth=0.8, alpha=0.6)
+
+
+def _ends(series: Series) -> tuple[list[float], list[float]]:
+    """How far the interval reaches below and above each value."""
+    below = [max(0.0, y - low) for y, low in zip(series.y, series.low, strict=True)]
+    return below, [max(0.0, high - y) for y, high in zip(series.y, series.high, strict=True)]
 
 
 def _bars(axes: Any, chart: Chart) -> None:
@@ -68,9 +77,8 @@ def _bars(axes: Any, chart: Chart) -> None:
         colour = COLOURS[index % len(COLOURS)]
         axes.barh(places, widths, height * 0.9, left=start, color=colour, label=series.name or None)
         if series.has_intervals:
-            below = [max(0.0, y - low) for y, low in zip(series.y, series.low, strict=True)]
-            above = [max(0.0, high - y) for y, high in zip(series.y, series.high, strict=True)]
-            axes.errorbar(series.y, places, xerr=(below, above), fmt="none", ecolor="#1c232b", capsize=3, linewidth=1.2)
+            ends = _ends(series)
+            axes.errorbar(series.y, places, xerr=ends, fmt="none", ecolor="#1c232b", capsize=3, linewidth=1.2)
     axes.set_yticks(range(len(chart.names)), chart.names)
     axes.invert_yaxis()
     axes.set_xlabel(_with_unit(chart))

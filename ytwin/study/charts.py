@@ -51,6 +51,8 @@ class Chart:
     """Series or bars for which there was no room."""
     baseline: float | None = None
     """Of a chart of swings: the answer as it is."""
+    joined: bool = True
+    """Whether lines join the points. Neighbours of a drawn design differ in everything, so a line between them means nothing."""
 
     @property
     def alt(self) -> str:
@@ -94,12 +96,14 @@ def _chart(plot: Plot, rows: Sequence[Row], answer: Answer) -> Chart | None:
     scale, unit = _scale(metric, [row.numbers[metric].value for row in known], answer)
     title = plot.title or f"{title_of(metric, answer)} by {plot.x}" + (f" and {plot.by}" if plot.by else "")
     groups: dict[str, list[Row]] = {}
-    rest = [p.label for p in answer.spec.parameters if p.label not in (plot.x, plot.by)]
+    # What neither stands on an axis nor is a series of its own makes further series, so that no line jumps back. Of a drawn
+    # design that is what is compared: each point has both sides, at the same place of the axis.
+    grid, compare = answer.spec.design.kind == "grid", answer.spec.goal.compare
+    split = [p.label for p in answer.spec.parameters if grid or (compare is not None and p.label == compare.parameter)]
+    rest = [label for label in split if label not in (plot.x, plot.by)]
     for row in known:
         names = [told(row.variant[plot.by])] if plot.by else []
-        # What neither stands on an axis nor is a series of its own makes further series, so that no line jumps back.
-        if answer.spec.design.kind == "grid":
-            names += [f"{label} {told(row.variant[label])}" for label in rest if _varies(label, known)]
+        names += [f"{label} {told(row.variant[label])}" for label in rest if _varies(label, known)]
         groups.setdefault(", ".join(names), []).append(row)
     xs = [amount(row.variant[plot.x]) for row in known]
     left_out = max(0, len(groups) - MOST_SERIES)
@@ -115,7 +119,7 @@ def _chart(plot: Plot, rows: Sequence[Row], answer: Answer) -> Chart | None:
     )
     series = tuple(_line(name, group, plot.x, x_scale, metric, scale) for name, group in chosen)
     x_title = f"{plot.x}, {x_unit}" if x_unit else plot.x
-    return Chart(title, x_title, y_title, unit, series, (), plot.log_x, plot.log_y, left_out)
+    return Chart(title, x_title, y_title, unit, series, (), plot.log_x, plot.log_y, left_out, joined=grid)
 
 
 def _varies(label: str, rows: Sequence[Row]) -> bool:

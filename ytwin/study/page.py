@@ -10,7 +10,7 @@ from ytwin.core.errors import YtwinError
 from ytwin.hardware import Kind, numbers
 from ytwin.report import Block, Code, Drawing, Figure, Page, Section, Style, Table, Text
 from ytwin.report.lines import Line, line_chart
-from ytwin.report.plots import Bars, grouped_bars, log_axis
+from ytwin.report.plots import Bars, grouped_bars, log_axis, names_above
 from ytwin.study.charts import Chart, charts
 from ytwin.study.designs import told
 from ytwin.study.drawing import topology_picture
@@ -168,12 +168,14 @@ def _figures(chart: Chart) -> list[Block]:
             for index, s in enumerate(chart.series)
         ]
         plot = grouped_bars(names, series, chart.unit)
-        height = 110 + max(36 if chart.baseline is not None else 26, 16 * len(series) + 10) * len(names)
+        height = 110 + max(26, 16 * len(series) + 10) * len(names)
         if chart.log_y:
             plot["layout"]["xaxis"] |= log_axis(value for one in series for value in one.values)
             plot["layout"]["xaxis"].pop("rangemode", None)
         if chart.baseline is not None:
             _around(plot, chart.baseline)
+            apart = [name.partition("\n") for name in chart.names]
+            height = 120 + names_above(plot, [(what, more) for what, _, more in apart]) * len(names)
         if len(series) == 1:
             plot["layout"]["showlegend"] = False
         blocks.append(Figure(plot, title, chart.alt, height, wide=chart.baseline is not None))
@@ -185,6 +187,7 @@ def _figures(chart: Chart) -> list[Block]:
             f"{chart.y_title}, {chart.unit}" if chart.unit else chart.y_title,
             chart.log_x,
             chart.log_y,
+            chart.joined,
         )
         blocks.append(Figure(plot, title, chart.alt, 340 + 18 * max(0, len(lines) - 4), wide=False))
     if chart.left_out:

@@ -75,8 +75,9 @@ def amount_text(value: float, dimension: str, like: object = "") -> str:
 
 def interval_text(quantity: Quantity) -> str:
     """Between what a profile number lies."""
-    ends = (amount_text(end, quantity.dimension, quantity.text) for end in (quantity.low, quantity.high))
-    return " to ".join(ends)
+    low, high = (amount_text(end, quantity.dimension, quantity.text) for end in (quantity.low, quantity.high))
+    number, _, unit = low.partition(" ")
+    return f"{number if unit == high.partition(' ')[2] else low} to {high}"
 
 
 def _bare(value: float, metric: str) -> str:
