@@ -155,6 +155,30 @@ def test_kept_connections_beyond_the_table_stay_in_software():
     assert "slow path of a" not in few.utilisation
 
 
+@pytest.mark.parametrize(
+    "load",
+    [
+        RequestResponse("r", 8, requests_per_connection=20),
+        ConnectRequestResponse("c", 8, requests=20),
+    ],
+    ids=lambda load: type(load).__name__,
+)
+@pytest.mark.parametrize("handshake", [True, False])
+def test_clients_whose_connections_come_and_go_meet_the_card_and_software_in_turn(
+    load: RequestResponse | ConnectRequestResponse, handshake: bool
+):
+    """A quarter of all connections has a place. A client is not one that is always in the card, and so asks twice as often: of
+    8 clients who never wait, the rate is that of the mean time, 20 us in the card and 46.8 us in software."""
+    free = leg([], 10 * US)
+    fast, slow = leg([(Share.ESWITCH, "a", 10, 1)], 10 * US), leg([(Share.SLOW_PATH, "a", 10, 99)], 10 * US, 26.8 * US)
+    card = replace(CARD, insert_ps=1)
+    one = replace(route(fast, free, tables=(card,)), software=(slow, free), first=(fast, free), handshake=handshake)
+    found = run(one, load, duration_ps=60 * MS, connections_per_s=399.2)
+    # A connection that finds a place is in it as soon as its first request went through software.
+    mean_us = 20 + 26.8 * 0.75 + (20 / 20 if handshake else 0)
+    assert found[Metric.REQUEST_RATE].value == pytest.approx(8e6 / mean_us, rel=0.02)
+
+
 @pytest.mark.parametrize(("flows_per_s", "share"), [(100_000, 1.0), (1_000_000, 0.5)])
 def test_new_connections_are_offloaded_as_fast_as_rules_go_in(flows_per_s: float, share: float):
     """2 us each: 500,000/s. At 100,000/s only a flow's first packet is early; at 1,000,000/s the queue outlives the flows."""

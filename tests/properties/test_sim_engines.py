@@ -70,9 +70,12 @@ def test_the_random_models_meet_everything():
             pipeline, draw_network(as_network(pipeline, arrivals), Streams(seed), {"jobs": 150})[0]
         )
         network, stop_ps = random_network(Streams(seed).generator("model"))
-        other = fast.simulate(
-            network, draw_network(network, Streams(seed), {s.name: 150 for s in network.sources}), stop_ps
-        )
+        draws = draw_network(network, Streams(seed), {s.name: 150 for s in network.sources})
+        other = fast.simulate(network, draws, stop_ps)
+        if any(
+            d.barred.any() and any(step.table for step in s.steps) for s, d in zip(network.sources, draws, strict=True)
+        ):
+            met.add("barred")
         for run in (result, other):
             met |= {
                 n
@@ -86,7 +89,7 @@ def test_the_random_models_meet_everything():
             met |= {"overtaken" for s in run.sources if (np.diff(s.end_ps[s.done]) < 0).any()}
     assert met == {
         *("hits", "misses", "inserted", "refused", "overflowed", "evicted", "aged"),
-        *("lost", "tried again", "waited", "overtaken"),
+        *("lost", "tried again", "waited", "overtaken", "barred"),
     }
 
 

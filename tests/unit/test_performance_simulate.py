@@ -21,7 +21,7 @@ from ytwin.datapath.offload_types import OffloadVerdict, Outcome
 from ytwin.datapath.passes import Entry
 from ytwin.datapath.program import Direction, Phase, Program, Visit
 from ytwin.hardware import HardwareProfile, Kind, shipped, with_values
-from ytwin.performance import predict
+from ytwin.performance import predict, simulate
 from ytwin.performance.analytic import answer
 from ytwin.performance.choice import make_case
 from ytwin.performance.loads import Load, parse_load
@@ -32,7 +32,6 @@ from ytwin.performance.routes import paths, routes_of
 from ytwin.performance.simulate import (
     LONGEST_PS,
     MOST_STREAMED_BYTES,
-    Outcome,
     default_duration_ps,
     planned,
     simulate_network,
@@ -477,7 +476,7 @@ def test_intervals_of_percentiles_are_in_order(monkeypatch: pytest.MonkeyPatch):
     """Replications that agree on the median and not on the tail."""
     tails = iter([(30e6, 20e6, p99 * 1e6) for p99 in (40, 41, 400)])
     monkeypatch.setattr(
-        "ytwin.performance.simulate.simulate_network", lambda *_: Outcome(1e5, 0.0, next(tails), {DELAY: 0.0})
+        "ytwin.performance.simulate.simulate_network", lambda *_: simulate.Outcome(1e5, 0.0, next(tails), {DELAY: 0.0})
     )
     got = simulate_routes([ONE], PacketRate("p", 1e5), {}, formulas(ONE), limit_per_s=1e7, replications=3)
     mean, median, tail = (got[m] for m in (Metric.LATENCY, Metric.LATENCY_P50, Metric.LATENCY_P99))

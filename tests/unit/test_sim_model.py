@@ -58,6 +58,7 @@ CORE = (Station("core"),)
     [
         (lambda: quantity("45", "rate", "load.rate"), ("load.rate", "no unit", "Mpps")),
         (lambda: quantity("-3 us", "time", "nic.delay"), ("nic.delay", "'-3 us'", "without a sign")),
+        (lambda: Closed("c", ONE, 1, admitted=1.5), ("source c.admitted", "1.5", "0 to 1")),
         (lambda: quantity("3 parsec", "time"), ("'parsec'", "ns")),
         (lambda: quantity("fast", "rate"), ("'fast' is no rate",)),
         (lambda: quantity("1e999 s", "time"), ("finite",)),
@@ -171,6 +172,36 @@ def test_connections_end_after_their_jobs():
     assert counts.max() == 3
     assert (counts < 3).sum() <= 5
     assert len(counts) <= 5 + 1000 // 3
+
+
+def test_some_connections_of_clients_find_no_place():
+    """A coin each, that shifts no other number."""
+    every = Closed("c", ONE, 50, requests_per_connection=4)
+    some = replace(every, admitted=0.25)
+    all_in, few_in, none_in = (
+        SourceStream(one, Streams(3)).draw(20_000) for one in (every, some, replace(some, admitted=0.0))
+    )
+    assert len(all_in.barred) == 0
+    assert len(few_in.barred) == 50 + 20_000 // 4
+    assert few_in.barred.mean() == pytest.approx(0.75, abs=0.02)
+    assert none_in.barred.all()
+    assert (all_in.services_ps == few_in.services_ps).all()
+    kept = SourceStream(Closed("c", ONE, 50, admitted=0.5), Streams(3)).draw(1000)
+    assert len(kept.barred) == 50
+
+
+@pytest.mark.parametrize("engine", [fast, reference])
+def test_a_barred_connection_asks_for_no_place_and_misses_for_good(engine):
+    table = Table("t", 100)
+    slow = Step("core", Constant(10), "t")
+    closed = Closed("c", (slow, *ONE), 1, requests_per_connection=5, admitted=0.0)
+    network = Network(CORE, (closed,), (table,))
+    counts = {}
+    for admitted in (0.0, 1.0):
+        one = replace(network, sources=(replace(closed, admitted=admitted),))
+        counts[admitted] = engine.simulate(one, draw_network(one, Streams(0), {"c": 50})).tables[0]
+    assert (counts[0.0].misses, counts[0.0].hits, counts[0.0].inserted) == (50, 0, 0)
+    assert (counts[1.0].misses, counts[1.0].hits, counts[1.0].inserted) == (10, 40, 10)
 
 
 def test_only_one_file_draws():

@@ -9,7 +9,8 @@ What becomes what:
 - connections that live as long as the run are taken as they are after the first seconds: in the card's table as far as it has
   room (`conntrack_table`), the others in software for good. Where connections come and go, the card's table is simulated: first
   packets do their further work (`opening` steps), and packets go through software until the connection is inserted, one
-  insertion at a time.
+  insertion at a time. Those that would find the table full are drawn, each as it is opened (`Closed.admitted`), or are
+  a source of their own where nobody waits for answers.
 - rule insertion is no station: packets do not wait for it, they go through software meanwhile.
 """
 
@@ -116,6 +117,8 @@ class Route:
     """Of the chassis where established packets are offloaded and first ones are not."""
     handshake: bool = True
     """Whether a connection's first packets come before its first request (TCP, SCTP), or are it and its answer (UDP)."""
+    admitted: float = 1.0
+    """Of connections that clients open one after another: those for which there is room in the tables."""
 
 
 def leg(cost: PathCost, scv: float, sized: tuple[PathCost, float, PathCost, float] | None = None) -> Leg:
@@ -272,12 +275,18 @@ def build(
             sources = [_packets(make, load, route, part, rate) for route, part in parts]
         case RequestResponse():
             sources = [
-                replace(load, name=route.name, clients=clients).source(_round_trip(make, route, changing(load)))
+                replace(
+                    replace(load, name=route.name, clients=clients).source(_round_trip(make, route, changing(load))),
+                    admitted=route.admitted,
+                )
                 for route, clients in _shared_out(parts, load.clients, turn)
             ]
         case ConnectRequestResponse():
             sources = [
-                replace(load, name=route.name, clients=clients).source((), _round_trip(make, route, True))
+                replace(
+                    replace(load, name=route.name, clients=clients).source((), _round_trip(make, route, True)),
+                    admitted=route.admitted,
+                )
                 for route, clients in _shared_out(parts, load.clients, turn)
             ]
         case OpenRequests():
@@ -291,8 +300,11 @@ def build(
 def _with_room(routes: Sequence[Route], load: Load, connections_per_s: float) -> list[Route]:
     """Routes, parted where a card's table has no room for all connections: the others stay in software for good.
 
-    There are those alive and those not yet aged (Little 1961); a run is far shorter than it takes to fill a table.
+    There are those alive and those not yet aged (Little 1961); a run is far shorter than it takes to fill a table. Clients that
+    open one connection after another get a place with some of them and none with others, so every client meets the mixture;
+    as sources of their own, those in the table would ask more often than their part.
     """
+    one_after_another = isinstance(load, RequestResponse | ConnectRequestResponse) and changing(load)
     total = sum(route.weight for route in routes)
     held: dict[str, float] = {}
     for route in routes:
@@ -302,6 +314,9 @@ def _with_room(routes: Sequence[Route], load: Load, connections_per_s: float) ->
     found = []
     for route in routes:
         inside = min((min(1.0, t.connections / held[t.chassis]) for t in route.tables), default=1.0)
+        if one_after_another:
+            found.append(replace(route, admitted=inside))
+            continue
         if inside > 0:
             found.append(replace(route, weight=route.weight * inside))
         if inside < 1:

@@ -50,6 +50,8 @@ WARMUP: Final = 0.25
 """What is left out at the beginning, as a part of what is measured."""
 ROUND_TRIPS: Final = 100
 """Of every client of a closed load, measured if nothing else is said and that is no more than some 100,000 jobs."""
+CONNECTIONS: Final = 10
+"""Likewise, where connections come and go: all clients open their first one at once."""
 FEWEST_FOR_P99: Final = 100
 FEW_JOBS: Final = 1_000
 """What fewer of them say is as much chance as path, so it is said how many there are."""
@@ -170,10 +172,11 @@ def default_duration_ps(network: Network, engine: Engine, jobs_per_s: float = 0.
     loads: as many as there are if nobody waits.
 
     Clients of closed loads begin together, and it takes some of their round trips until they come at any time; a part of a round
-    trip at either end counts little among `ROUND_TRIPS`. `jobs_per_s`: what to expect of closed loads, 0: not known.
+    trip at either end counts little among `ROUND_TRIPS`, a part of a connection among `CONNECTIONS`. `jobs_per_s`: what to
+    expect of closed loads, 0: not known.
     """
     least_ps, jobs, most = (10**10, 20_000, 200_000) if engine == "fast" else (2 * 10**8, 1_000, 10_000)
-    needed = min(most, ROUND_TRIPS * _clients(network))
+    needed = min(most, sum(s.clients * _least_requests(s) for s in network.sources if isinstance(s, Closed)))
     trips_ps = PS_PER_S * needed / jobs_per_s if jobs_per_s > 0 else 0.0
     # Little happens in a run of few jobs, however long it is; but the sweeps of its tables.
     longest_ps = min([LONGEST_PS, *(MOST_SWEEPS * t.sweep_ps for t in network.tables if t.sweep_ps is not None)])
@@ -189,6 +192,11 @@ def _offered_per_ps(network: Network) -> float:
 def _at_most_per_ps(network: Network) -> float:
     """Jobs of a network of closed sources, by the bounds of each."""
     return sum(jobs_for(network, 10**9).values()) / 10**9
+
+
+def _least_requests(source: Closed) -> int:
+    """Of each client, if there is time."""
+    return max(ROUND_TRIPS, CONNECTIONS * (source.requests_per_connection or 0))
 
 
 def _clients(network: Network) -> int:

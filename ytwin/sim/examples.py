@@ -95,7 +95,9 @@ def random_network(chance: Chance) -> tuple[Network, int | None]:
         else:
             think = _gap(chance, int(chance.integers(0, 50)) + 1) if int(chance.integers(0, 3)) else Constant(0)
             clients, retry_ps = int(chance.integers(1, 9)), int(chance.integers(1, 60))
-            sources.append(Closed(f"closed{i}", route(), clients, think, _maybe(chance, 1, 5), retry_ps))
+            admitted = (0.0, 0.5, 1.0, 1.0)[int(chance.integers(0, 4))]
+            per = _maybe(chance, 1, 5)
+            sources.append(Closed(f"closed{i}", route(), clients, think, per, retry_ps, admitted=admitted))
     stop_ps = _maybe(chance, 100, 4000)
     begun = (replace(s, under_way=not chance.integers(0, 3)) if isinstance(s, Open) else s for s in sources)
     return Network(stations, tuple(begun), tables), stop_ps

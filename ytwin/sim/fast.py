@@ -142,7 +142,7 @@ def _lower(network: Network, draws: Sequence[SourceDraws]) -> tuple[Integers, lo
         "next_connection": (len(sources), 0),
         "size": (1, 0),
         "active": (1, 0),
-        "tables": _tables(network, first_connection),
+        "tables": _tables(network, first_connection, draws),
     }  # fmt: skip
     ends = np.cumsum([p[0] if isinstance(p, tuple) else len(p) for p in parts.values()]).tolist()
     begins = [0, *ends[:-1]]
@@ -161,13 +161,15 @@ def _seen(sources: Sequence[Source], first_connection: Integers) -> Integers:
     return seen
 
 
-def _tables(network: Network, first_connection: Integers) -> Integers:
-    """All tables, with what is in them from the beginning."""
+def _tables(network: Network, first_connection: Integers, draws: Sequence[SourceDraws]) -> Integers:
+    """All tables, with what is in them from the beginning, and what they never take."""
+    barred = [first + np.flatnonzero(d.barred) for first, d in zip(first_connection, draws, strict=False)]
     held = entries_at_start(network, np.diff(first_connection).tolist())
     found = [np.empty(0, np.int64)]
     for table in network.tables:
         found.append(tables.empty(table, int(first_connection[-1])))
         tables.fill(found[-1], held[table.name])
+        tables.bar(found[-1], np.concatenate(barred))
     return np.concatenate(found)
 
 

@@ -203,9 +203,13 @@ class Closed:
     Without an end, clients could keep one another out for ever.
     """
     size_bytes: Distribution = field(default_factory=lambda: Constant(0))
+    admitted: float = 1.0
+    """Of its connections: those that tables may take, each by chance. The others miss for good, as if tables were full of entries
+    of somebody who is not in the model."""
 
     def __post_init__(self) -> None:
         where = f"source {self.name}"
+        require(0 <= self.admitted <= 1, f"{where}.admitted", f"{self.admitted}", "give a part: 0 to 1")
         require(self.clients >= 1, f"{where}.clients", f"{self.clients} clients", "give at least 1")
         per = self.requests_per_connection
         require(

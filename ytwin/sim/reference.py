@@ -50,6 +50,7 @@ class ConnectionTable:
         self.last_used_ps: OrderedDict[int, int] = OrderedDict()
         self.slow_jobs: dict[int, int] = {}
         self.pending: set[int] = set()
+        self.barred: set[int] = set()
         self.inserter = simpy.Resource(env)
         self.count = dict.fromkeys(
             ("hits", "misses", "inserted", "refused", "overflowed", "evicted", "aged", "peak"), 0
@@ -73,7 +74,7 @@ class ConnectionTable:
 
     def served_slow(self, connection: int) -> None:
         """A job of the connection came through the slow path."""
-        if connection < 0:
+        if connection < 0 or connection in self.barred:
             return
         self.slow_jobs[connection] = jobs = self.slow_jobs.get(connection, 0) + 1
         if jobs < self.table.install_after or connection in self.pending or connection in self.last_used_ps:
@@ -152,6 +153,8 @@ class Run:
         for source, drawn in zip(network.sources, draws, strict=True):
             run = SourceRun(self, source, drawn, first_job, first_connection)
             self.sources.append(run)
+            for table in self.tables.values():
+                table.barred.update((first_connection + np.flatnonzero(drawn.barred)).tolist())
             first_job += drawn.jobs
             first_connection += run.most_connections
         for name, held in entries_at_start(network, [s.most_connections for s in self.sources]).items():

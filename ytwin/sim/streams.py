@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ import numpy.typing as npt
 from ytwin.core.units import bad, require
 from ytwin.sim.compiled import renew
 from ytwin.sim.distributions import Constant, Distribution, Empirical, Exponential, Gamma, LogNormal, PerByte, Uniform
-from ytwin.sim.model import Network, Open, Source
+from ytwin.sim.model import Closed, Network, Open, Source
 
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -82,6 +82,8 @@ class SourceDraws:
     connections: Integers
     """Open: connection of each job, numbered from 0; -1: one that no table takes. Closed: empty."""
     sizes_bytes: Integers
+    barred: npt.NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, np.bool_))
+    """Closed: by connection, in the order of their opening, whether tables do not take it; empty: they take all."""
 
     @property
     def jobs(self) -> int:
@@ -102,6 +104,7 @@ class SourceStream:
         self._moments = streams.generator(f"{source.name}/{'gap' if isinstance(source, Open) else 'think'}")
         self._sizes = streams.generator(f"{source.name}/size")
         self._picks = streams.generator(f"{source.name}/connection")
+        self._admissions = streams.generator(f"{source.name}/admitted")
         self._clock_ps = 0
         if isinstance(source, Open):
             self._slots = np.arange(source.connections, dtype=np.int64)
@@ -130,7 +133,8 @@ class SourceStream:
             else:
                 services[row] = draw(generator, step.service_ps, count, 1)
         if not isinstance(source, Open):
-            return SourceDraws(draw(self._moments, source.think_ps, count, 0), services, np.empty(0, np.int64), sizes)
+            thinking = draw(self._moments, source.think_ps, count, 0)
+            return SourceDraws(thinking, services, np.empty(0, np.int64), sizes, self._barred(source, count))
         moments = draw(self._moments, source.gap_ps, count, 0)
         if count:
             moments[0] += self._clock_ps
@@ -141,6 +145,13 @@ class SourceStream:
                 f"source {source.name}", "range", "the last arrival is more than 106 days away", "simulate fewer jobs"
             )
         return SourceDraws(moments, services, self._pick(source, count), sizes)
+
+    def _barred(self, source: Closed, count: int) -> npt.NDArray[np.bool_]:
+        """A coin for each connection that so many jobs can open."""
+        if source.admitted == 1:
+            return np.empty(0, np.bool_)
+        per = source.requests_per_connection
+        return self._admissions.random(source.clients + (count // per if per else 0)) >= source.admitted
 
     def _pick(self, source: Open, count: int) -> Integers:
         if source.connections == 1 and source.jobs_per_connection is None:

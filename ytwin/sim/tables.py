@@ -18,7 +18,7 @@ from ytwin.sim.results import TableCounts
 
 Integers = npt.NDArray[np.int64]
 
-ABSENT, PENDING, LIVE = 0, 1, 2
+ABSENT, PENDING, LIVE, BARRED = 0, 1, 2, 3
 HITS, MISSES, INSERTED, REFUSED, OVERFLOWED, EVICTED, AGED, PEAK = range(8)
 NEWEST, OLDEST, SIZE, FIRST_PENDING, LAST_PENDING, PENDINGS = range(6)
 CAPACITY, INSERT_PS, BACKLOG, AFTER, LRU, IDLE_PS, SWEEP_PS = range(7)
@@ -78,6 +78,11 @@ def fill(memory: Integers, connections: Sequence[int]) -> None:
     memory[t.older + ids[1:]] = ids[:-1]
     memory[t.ends + NEWEST], memory[t.ends + OLDEST], memory[t.ends + SIZE] = ids[-1], ids[0], len(ids)
     memory[t.counts + INSERTED] = memory[t.counts + PEAK] = len(ids)
+
+
+def bar(memory: Integers, connections: Integers) -> None:
+    """Never take these connections: they are not absent, so nothing asks for their insertion, and not live, so they miss."""
+    memory[at(0, connections_of(memory), 0).state + connections] = BARRED
 
 
 def connections_of(memory: Integers) -> int:
