@@ -13,7 +13,7 @@ from ytwin.runs.export import answer_to_json
 from ytwin.study.amounts import amount
 from ytwin.study.evaluate import Job, Memory, evaluate
 from ytwin.study.goals import LIMIT, Uncertain
-from ytwin.study.intervals import Order
+from ytwin.study.intervals import Order, spread
 from ytwin.study.points import Point
 from ytwin.study.words import sentences
 
@@ -48,6 +48,17 @@ def test_the_count_of_comparisons_says_that_nothing_is_sure():
     assert "lower in 3" in first
     assert "surely" not in first
     assert "none of this is sure" in first
+
+
+@pytest.mark.parametrize("count", [6, 12, 20, 100])
+def test_what_is_told_of_draws_are_draws(count: int):
+    """Four and a half nodes can nobody buy."""
+    values = [float(2 + 3 * (i % 7)) for i in range(count)]
+    found = spread(values)
+    assert {found.low, found.high} <= set(values)
+    assert found.value.is_integer()
+    assert found.low <= found.value <= found.high
+    assert sum(found.low <= value <= found.high for value in values) >= 0.95 * count
 
 
 def test_overlapping_intervals_of_the_model_are_named():

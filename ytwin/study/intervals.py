@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from statistics import median
 from typing import Final
 
 from ytwin.resources.yamltree import Path
@@ -93,22 +94,18 @@ def problems_of_comparison(spec: StudySpec) -> Iterator[tuple[Path, str, str]]:
 
 
 def spread(values: Sequence[float]) -> Number:
-    """Of draws: the middle one and where 95 % of them lie."""
-    low, middle, high = (_percentile(values, part) for part in (SPREAD[0], 50.0, SPREAD[1]))
-    return Number(middle, low, high)
+    """Of draws: the median and between which draws 95 % of them lie, at least. Of whole things the median is whole (up), too."""
+    middle = median(values)
+    if all(float(value).is_integer() for value in values):
+        middle = float(math.ceil(middle))
+    return Number(middle, _drawn(values, SPREAD[0]), _drawn(values, SPREAD[1]))
 
 
-def _percentile(values: Sequence[float], part: float) -> float:
-    """As numpy's, and with infinite values: a place beside one, but not on its other neighbour, is infinite."""
+def _drawn(values: Sequence[float], part: float) -> float:
+    """The draw at this percentile, outwards: between two draws lies nothing that was seen, and one of them may be infinite."""
     ordered = sorted(values)
     place = (len(ordered) - 1) * part / 100
-    below, above = ordered[math.floor(place)], ordered[math.ceil(place)]
-    share = place - math.floor(place)
-    if below == above or share == 0:
-        return below
-    if math.isinf(below) or math.isinf(above):
-        return above if math.isinf(above) else below
-    return below + (above - below) * share
+    return ordered[math.floor(place) if part <= 50 else math.ceil(place)]
 
 
 def summary(values: Sequence[float], spec: StudySpec) -> Number:
@@ -152,8 +149,8 @@ def limit_of(found: Found, limit: Limit) -> Number:
 
 def limit_spread(limits: Sequence[float], nominal: float, limit: Limit) -> Number:
     """Of the limits of all draws; the value is that of the numbers as they are. One outside the search mixes with no other."""
-    lowest = _percentile([-math.inf if under(one, limit) else one for one in limits], SPREAD[0])
-    highest = _percentile([math.inf if beyond(one, limit) else one for one in limits], SPREAD[1])
+    lowest = _drawn([-math.inf if under(one, limit) else one for one in limits], SPREAD[0])
+    highest = _drawn([math.inf if beyond(one, limit) else one for one in limits], SPREAD[1])
     return Number(nominal, min(nominal, max(lowest, min(limits))), max(nominal, min(highest, max(limits))))
 
 
@@ -181,11 +178,11 @@ def limits_compared(
     known = not any(test(n.value, limit) for n in sides for test in (beyond, under))
     by = Number(
         b.value - a.value,
-        _percentile([y[0] - x[1] for x, y in possible], SPREAD[0]),
-        _percentile([y[1] - x[0] for x, y in possible], SPREAD[1]),
+        _drawn([y[0] - x[1] for x, y in possible], SPREAD[0]),
+        _drawn([y[1] - x[0] for x, y in possible], SPREAD[1]),
     )
-    low = _percentile([_parts(y[0], x[1]) for x, y in possible], SPREAD[0])
-    high = _percentile([_parts(y[1], x[0]) for x, y in possible], SPREAD[1])
+    low = _drawn([_parts(y[0], x[1]) for x, y in possible], SPREAD[0])
+    high = _drawn([_parts(y[1], x[0]) for x, y in possible], SPREAD[1])
     middle = ratio(b.value, a.value)
     if not known:
         middle = low if math.isinf(high) else high

@@ -117,8 +117,8 @@ def _what_intervals_are(answer: Answer) -> str:
         many = f"{min(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
         shared = "the same for all variants" if spec.common_random_numbers else "for each variant on its own"
         return (
-            f"In brackets: where 95 % of {many} draws lie; each draw takes every uncertain profile number from its interval, "
-            f"{shared}."
+            f"In brackets: where at least 95 % of {many} draws lie; each draw takes every uncertain profile number "
+            f"from its interval, {shared}."
         )
     if spec.engine != "analytic":
         return f"In brackets: {100 * spec.repeats.confidence:.0f} % interval of the mean over replications."
