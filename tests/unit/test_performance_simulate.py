@@ -484,6 +484,26 @@ def test_intervals_of_percentiles_are_in_order(monkeypatch: pytest.MonkeyPatch):
     assert tail.value == pytest.approx(481 / 3)
 
 
+def test_notes_of_tables_say_whose_rate_they_are_of():
+    found, verdicts, cards = article("bluefield-2")
+    texts = {}
+    for text in (
+        "crr:clients=64",
+        "open:rate=100 k/s,connections=600000",
+        "packets:rate=1 Mpps,flows=10000,packetsPerFlow=2",
+    ):
+        load = parse_load(text).load
+        case = make_case(found, verdicts, cards)
+        analytic = replace(predict(found, verdicts, cards, load, intervals=False), notes=answer(case, load).notes)
+        short = {"duration_ps": MS, "replications": 2}
+        texts[text.partition(":")[0]] = simulate.simulate(case, load, analytic, **short).notes  # type: ignore[arg-type]
+    for kind in ("crr", "packets"):
+        assert [n for n in texts[kind] if n.startswith("at the formulas' rate, node1: ") and "stay in software" in n]
+        assert [n for n in texts[kind] if n.startswith("at the formulas' rate, node1: OVS stops putting flows in")]
+    # Connections that stay do so at any rate.
+    assert [n for n in texts["open"] if n.startswith("node1: ") and "stay in software" in n]
+
+
 def test_every_path_has_its_weight():
     found, verdicts, cards = article("yusur-dpu-2x100g")
     case = make_case(found, verdicts, cards)

@@ -20,14 +20,17 @@ from scipy.special import ndtri
 from ytwin.core.units import PS_PER_S, bad, require
 from ytwin.performance.analytic import answer
 from ytwin.performance.choice import Case
+from ytwin.performance.jobs import Loaded
 from ytwin.performance.loads import Load
 from ytwin.performance.network import (
     DELAY,
     Route,
     build,
+    connections,
     handshake_steps,
     jobs_for,
     mean_ps,
+    per_connection,
     pipeline_of,
     queues,
     turns,
@@ -470,7 +473,7 @@ def simulate(
         routes_of(case, load, analytic),
         load,
         queues(case.cards),
-        analytic,
+        replace(analytic, notes=_said_by_formulas(case, load, analytic)),
         engine=engine,
         seed=seed,
         duration_ps=duration_ps,
@@ -481,6 +484,14 @@ def simulate(
         mss_bytes=mss,
         stream_ps=stream_ps,
     )
+
+
+def _said_by_formulas(case: Case, load: Load, analytic: Prediction) -> tuple[str, ...]:
+    """The formulas' notes. Of tables whose state depends on the rate it is said that it is theirs: by it the engine shares out
+    the places, and what it then measures may be another."""
+    loaded = Loaded(case, load, connections(load), per_connection(load))
+    theirs = set(loaded.notes(_expected_per_s(analytic))) - set(loaded.notes(0.0))
+    return tuple(f"at the formulas' rate, {note}" if note in theirs else note for note in analytic.notes)
 
 
 def _value(metric: Metric, samples: Sequence[float], most: float = math.inf) -> Value:
