@@ -15,7 +15,7 @@ from browser_cases import opened
 
 from ytwin.report import Figure, Page, Section, Style, Table, Text
 from ytwin.report.page import held
-from ytwin.report.plots import Bars, grouped_bars, stacked_bars
+from ytwin.report.plots import Bars, grouped_bars, names_above, stacked_bars
 
 NAMES = ["bare metal, offload", "node to Service, software", "Pod"]
 BARS = grouped_bars(
@@ -121,3 +121,13 @@ def test_figures_follow_the_theme(tmp_path: Path):
     dark = opened(page().html(), 800, tmp_path, "--force-dark-mode")
     assert light["back"] != dark["back"]
     assert set(light["ink"]).isdisjoint(dark["ink"])  # type: ignore[call-overload]
+
+
+def test_long_names_stand_above_their_bars_on_a_telephone(tmp_path: Path):
+    """Beside them they were cut at the left."""
+    what = ["host.request_instructions_of_some_kind", "b"]
+    plot = grouped_bars(what, [Bars("x", [3, 2], 1)], "Gbit/s")
+    height = 100 + 2 * names_above(plot, [(what[0], "0.8 cycles/instruction to 3 instructions"), ("b", "")])
+    found = opened(page(Figure(plot, "Ranking", "3 and 2", height)).html(), 390, tmp_path)
+    assert (found["cut"], found["over"], found["problems"]) == ([], 0, [])
+    assert found["plots"] == [2]

@@ -52,6 +52,9 @@ def test_ranges_have_both_ends_and_their_unit():
     assert ladder("1 kpps", "1 Mpps", 4, log=True) == ("1 kpps", "10 kpps", "100 kpps", "1 Mpps")
     assert ladder(1, 9, 3, log=False) == (1, 5, 9)
     assert ladder("64 B", "1500 B", 2, log=False) == ("64 B", "1500 B")
+    assert ladder("1 k/s", "100 k/s", 4, log=True) == ("1 k/s", "4.642 k/s", "21.54 k/s", "100 k/s")
+    assert ladder("1.00001 Mpps", "1.00002 Mpps", 3, log=False) == ("1.00001 Mpps", "1.000015 Mpps", "1.00002 Mpps")
+    assert len(set(ladder(1, 1.001, 10_000, log=True))) == 10_000
 
 
 def test_ranges_of_counts_are_whole():

@@ -91,10 +91,17 @@ def distinct(value: float, step: float) -> float:
     return float(f"{value:.{min(15, max(4, digits))}g}")
 
 
+FINER: Final = 10
+"""A value of a ladder is told to this part of a step."""
+
+
 def ladder(
-    start: object, end: object, steps: int, log: bool, may_be_equal: bool = False
+    start: object, end: object, steps: int, log: bool, may_be_equal: bool = False, exact: bool = False
 ) -> tuple[str | int | float, ...]:
-    """`steps` values from start to end, evenly or by equal factors, in the unit of people. ValueError says what is wrong."""
+    """`steps` values from start to end, evenly or by equal factors, in the unit of people. ValueError says what is wrong.
+
+    Those between the ends have as few digits as tell them apart, unless they are to be `exact`.
+    """
     low, high = amount(start), amount(end)
     for text, found in ((start, low), (end, high)):
         if found is None:
@@ -107,13 +114,13 @@ def ladder(
         raise ValueError(f"{start!r} is not below {end!r}")
     if log and low.value <= 0:
         raise ValueError(f"{start!r} is not above 0, which a logarithmic range needs")
-    shares = [step / (steps - 1) for step in range(steps)]
-    if log:
-        values = [low.value * (high.value / low.value) ** part for part in shares]
-    else:
-        values = [low.value + (high.value - low.value) * part for part in shares]
-    values[-1] = high.value
-    return tuple(written(float(f"{value:.12g}"), low.dimension, start) for value in values)
+    width, factor = high.value - low.value, (high.value / low.value) ** (1 / (steps - 1)) if log else 1.0
+    values = [low.value]
+    for step in range(1, steps - 1):
+        value = low.value * factor**step if log else low.value + width * step / (steps - 1)
+        gap = value * (factor - 1) if log else width / (steps - 1)
+        values.append(float(f"{value:.12g}") if exact else distinct(value, gap / FINER))
+    return tuple(written(value, low.dimension, start) for value in (*values, high.value))
 
 
 def unit_of(metric: str) -> tuple[str, str]:

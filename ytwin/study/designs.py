@@ -59,7 +59,7 @@ def levels(parameter: Parameter) -> tuple[Scalar, ...]:
     given = parameter.range or parameter.log_range
     if given is None:
         return ()
-    found = ladder(given.start, given.end, given.steps, log=parameter.range is None)
+    found = ladder(given.start, given.end, given.steps, log=parameter.range is None, exact=given.whole)
     return tuple(dict.fromkeys(map(_rounded, found))) if given.whole else found
 
 
