@@ -10,7 +10,7 @@ from ytwin.study.amounts import amount, condition, ladder, named, shown, written
 from ytwin.study.definition import decode_study
 from ytwin.study.designs import levels, quantile, variants
 from ytwin.study.model import Distribution
-from ytwin.study.words import amount_text
+from ytwin.study.texts import amount_text
 
 PARAMETER = """
   parameters:

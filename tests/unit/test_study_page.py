@@ -183,3 +183,8 @@ def test_a_ranking_that_is_cut_says_so(monkeypatch: pytest.MonkeyPatch):
     found, _ = solve(job, evaluate, lambda settings: uncertain_numbers(job, settings))
     (section,) = (s for s in page(job, found, MADE).sections if s.anchor == "sensitivity")
     assert any(isinstance(b, Text) and f"3 of {len(found.swings)} numbers are shown" in b.text for b in section.blocks)
+
+
+def test_a_plot_of_which_there_is_nothing_to_draw_says_so():
+    body = "  parameters: [{path: load.flows, values: [1, 2, 3]}]\n  plots: [{x: load.flows, y: latency_p50}]\n"
+    assert "Latency_p50 by load.flows: no variant of it has latency_p50" in sections_of(body, flat)["plots"]

@@ -7,6 +7,7 @@ from typing import Any
 
 from ytwin.report.lines import MOST_BANDS
 from ytwin.study.charts import Chart, Series
+from ytwin.study.texts import cap
 
 COLOURS = ("#2563a8", "#b4590f", "#2f7d4f", "#8455a8", "#a8841c", "#3c8c96", "#ad4468")
 """The page's, in daylight."""
@@ -34,7 +35,7 @@ def png(chart: Chart) -> bytes:
         axes.set_ylabel(_with_unit(chart))
         if not chart.log_y:
             axes.set_ylim(bottom=0)
-    axes.set_title(f"{chart.title[:1].upper()}{chart.title[1:]}", loc="left", fontsize=11)
+    axes.set_title(cap(chart.title), loc="left", fontsize=11)
     axes.grid(True, color="#e6e9ed")
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from ytwin.core.units import UNITS
-from ytwin.study.amounts import amount, unit_of, written
+from ytwin.study.amounts import amount, short, unit_of, written
 from ytwin.study.designs import Variant, told
 from ytwin.study.goals import LIMIT, Answer, Row, Swing
 from ytwin.study.model import Plot
-from ytwin.study.words import interval_text, title_of
+from ytwin.study.texts import interval_text, title_of
 
 MOST_SERIES: Final = 12
 """In one chart; more cannot be told apart."""
@@ -68,6 +68,16 @@ def charts(answer: Answer) -> tuple[Chart, ...]:
     return (*drawn, *_tornados(answer))
 
 
+def not_drawn(answer: Answer) -> tuple[str, ...]:
+    """The study's plots of which there is nothing to draw, and why."""
+    rows = [row for row in answer.rows if not row.error]
+    empty = [plot for plot in answer.spec.plots if _chart(plot, rows, answer) is None]
+    return tuple(
+        f"{plot.title or f'{plot.y} by {plot.x}'}: no variant of it has {plot.y}, so there is no picture."
+        for plot in empty
+    )
+
+
 def _suggested(answer: Answer) -> Iterator[Plot]:
     parameters = [p for p in answer.spec.parameters if p.choices is None]
     if not parameters or not answer.metrics:
@@ -88,7 +98,7 @@ def _suggested(answer: Answer) -> Iterator[Plot]:
 
 
 def _chart(plot: Plot, rows: Sequence[Row], answer: Answer) -> Chart | None:
-    metric = LIMIT if plot.y == LIMIT else next((m for r in rows for m in r.numbers if m.startswith(plot.y)), "")
+    metric = LIMIT if plot.y == LIMIT else next((m for r in rows for m in r.numbers if plot.y in (m, short(m))), "")
     wanted = plot.only.items()
     known = [row for row in rows if metric in row.numbers and all(row.variant[k] == v for k, v in wanted)]
     if not known:

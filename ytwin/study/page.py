@@ -11,13 +11,14 @@ from ytwin.hardware import Kind, numbers
 from ytwin.report import Block, Code, Drawing, Figure, Page, Section, Style, Table, Text
 from ytwin.report.lines import Line, line_chart
 from ytwin.report.plots import Bars, grouped_bars, log_axis, names_above
-from ytwin.study.charts import Chart, charts
+from ytwin.study.charts import Chart, charts, not_drawn
 from ytwin.study.designs import told
 from ytwin.study.drawing import topology_picture
 from ytwin.study.evaluate import Job, Memory, Scene, scene_of
 from ytwin.study.goals import LIMIT, Answer, Row
 from ytwin.study.intervals import Comparison, Number, Order
-from ytwin.study.words import amount_text, change_text, interval_text, number_text, sentences, title_of
+from ytwin.study.texts import amount_text, cap, interval_text, number_text, title_of
+from ytwin.study.words import change_text, sentences
 
 LEADING: Final = 2
 """Sentences of the answer that stand above all sections."""
@@ -52,8 +53,10 @@ def page(job: Job, answer: Answer, made: Made, memory: Memory | None = None) -> 
     if not [row for row in answer.rows if not row.error]:
         style = Style.BAD
     sections = _answer_section(job, said[leading:], made)
-    if drawn := charts(answer):
-        sections.append(Section("Plots", [figure for chart in drawn for figure in _figures(chart)], anchor="plots"))
+    pictures = [block for chart in charts(answer) for block in _figures(chart)]
+    pictures += [Text(cap(said), Style.DIM) for said in not_drawn(answer)]
+    if pictures:
+        sections.append(Section("Plots", pictures, anchor="plots"))
     sections.append(_table_section(answer))
     sections += _comparison_section(answer)
     sections += _sensitivity_section(answer)
@@ -159,7 +162,7 @@ def _cell(row: Row, metric: str, answer: Answer) -> str:
 
 
 def _figures(chart: Chart) -> list[Block]:
-    title = f"{chart.title[:1].upper()}{chart.title[1:]}"
+    title = cap(chart.title)
     blocks: list[Block] = []
     if chart.names:
         names = [name.replace("\n", "<br>") for name in chart.names]

@@ -7,13 +7,13 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import groupby, pairwise
 
-from ytwin.hardware.model import Quantity
-from ytwin.study.amounts import amount, short, shown, written
+from ytwin.study.amounts import amount, short, shown
 from ytwin.study.designs import Variant, told
 from ytwin.study.goals import LIMIT, Answer, Row, Swing, first_limits
 from ytwin.study.intervals import Comparison, Number, Order, beyond, under
 from ytwin.study.model import Compare
 from ytwin.study.search import Ending, Found
+from ytwin.study.texts import amount_text, cap, interval_text, limit_text, number_text, title_of
 
 MOST_NAMED = 6
 """Variants that a sentence names; of more it gives the ends."""
@@ -39,58 +39,6 @@ def sentences(answer: Answer) -> tuple[str, ...]:
     return tuple(said)
 
 
-def number_text(number: Number, metric: str, answer: Answer) -> str:
-    """With its unit, and its interval where there is one."""
-    if metric == LIMIT:
-        text = limit_text(number.value, answer)
-        if not answer.spec.draws or number.low == number.high:
-            return text  # what lies between low and high is the search's tolerance
-        return f"{text} ({limit_text(number.low, answer)} to {limit_text(number.high, answer)})"
-    text = shown(number.value, metric)
-    if number.low == number.high:
-        return text
-    return f"{text} ({_bare(number.low, metric)} to {_bare(number.high, metric)})"
-
-
-def limit_text(value: float, answer: Answer) -> str:
-    """A value of the searched parameter with four digits and its unit; of one outside what was searched, on which side."""
-    limit = answer.spec.goal.limit
-    if limit is None:
-        return amount_text(value, "")
-    if beyond(value, limit):
-        return f"at least {limit.end}"
-    if under(value, limit):
-        return f"below {limit.start}"
-    found = amount(limit.start)
-    return amount_text(value, found.dimension if found is not None else "", limit.start)
-
-
-def amount_text(value: float, dimension: str, like: object = "") -> str:
-    """With four digits, and a unit such as that of `like`."""
-    if not dimension:
-        return f"{value:,.0f}" if value == int(value) else f"{value:.4g}"
-    number, _, unit = str(written(value, dimension, like)).partition(" ")
-    return f"{float(number):,.0f} {unit}" if abs(float(number)) >= 10_000 else f"{float(number):.4g} {unit}"
-
-
-def interval_text(quantity: Quantity) -> str:
-    """Between what a profile number lies."""
-    low, high = (amount_text(end, quantity.dimension, quantity.text) for end in (quantity.low, quantity.high))
-    number, _, unit = low.partition(" ")
-    return f"{number if unit == high.partition(' ')[2] else low} to {high}"
-
-
-def _bare(value: float, metric: str) -> str:
-    return shown(value, metric).partition(" ")[0]
-
-
-def title_of(metric: str, answer: Answer) -> str:
-    """A metric's name for people."""
-    if metric == LIMIT and answer.spec.goal.limit is not None:
-        return f"highest {answer.spec.goal.limit.parameter}"
-    return short(metric).replace("_", " ")
-
-
 def _results(answer: Answer) -> Iterator[str]:
     rows = [row for row in answer.rows if not row.error]
     if not rows or not answer.metrics:
@@ -103,7 +51,7 @@ def _results(answer: Answer) -> Iterator[str]:
     if len(known) == 1:
         told_ones = [m for m in answer.metrics[:4] if m in known[0].numbers]
         listed = [f"{title_of(m, answer)} {number_text(known[0].numbers[m], m, answer)}" for m in told_ones]
-        yield f"{_cap('; '.join(listed))}."
+        yield f"{cap('; '.join(listed))}."
     elif known and answer.spec.goal.compare is None:
         yield _ends_of(known, metric, answer)
         yield from _trends(known, answer)
@@ -116,7 +64,7 @@ def _ends_of(rows: Sequence[Row], metric: str, answer: Answer) -> str:
     low, high = (number_text(row.numbers[metric], metric, answer) for row in (ranked[0], ranked[-1]))
     title = title_of(metric, answer)
     if low == high:
-        return f"{_cap(title)} is {low} in all {len(rows)} variants."
+        return f"{cap(title)} is {low} in all {len(rows)} variants."
     ends = [("Highest", "highest", high, ranked[-1]), ("Lowest", "lowest", low, ranked[0])]
     if answer.spec.goal.best == "lowest":
         ends.reverse()
@@ -183,7 +131,7 @@ def _trend(line: Sequence[Row], metric: str, x: str, who: str, answer: Answer) -
     )
     text = f"With {who.removeprefix(', ')}: " if who else ""
     text += f"{title_of(metric, answer)} {first}, {last}"
-    text = _cap(text)
+    text = cap(text)
     stretches = [(name, list(group)) for name, group in groupby(line, key=lambda row: row.texts.get("limit", ""))]
     if 1 < len(stretches) <= MOST_STRETCHES:
         named_ones = (f"{name or 'nothing'} from {told(group[0].variant[x])} on" for name, group in stretches)
@@ -314,7 +262,7 @@ def comparison_sentence(comparison: Comparison, answer: Answer) -> str:
     text = f"{title_of(metric, answer)} with {b}: {number_text(comparison.b, metric, answer)}, "
     text += f"with {a}: {number_text(comparison.a, metric, answer)}"
     text += "".join(f"; {part}" for part in (change_text(comparison), _how_sure(comparison)) if part)
-    return f"{f'At {where}: ' if where else ''}{_cap(text) if not where else text}."
+    return f"{f'At {where}: ' if where else ''}{cap(text) if not where else text}."
 
 
 def change_text(comparison: Comparison) -> str:
@@ -408,7 +356,7 @@ def _wide(answer: Answer) -> Iterator[str]:
 
 def _start(who: str, rest: str) -> str:
     """A sentence that begins with its variant, where there are several, or else with a capital letter."""
-    return f"{who}{rest}" if who else _cap(rest)
+    return f"{who}{rest}" if who else cap(rest)
 
 
 def _outside(swing: Swing, answer: Answer) -> str:
@@ -431,7 +379,3 @@ def _failures(answer: Answer) -> Iterator[str]:
             f"{len(answer.failed)} of {len(answer.rows)} variants could not be computed; the first, {first.variant.text}: "
             f"{first.error.splitlines()[0]}"
         )
-
-
-def _cap(text: str) -> str:
-    return text[:1].upper() + text[1:]
