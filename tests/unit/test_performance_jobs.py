@@ -194,6 +194,57 @@ def test_the_first_request_behind_a_handshake_goes_through_software(rate: float,
         assert both[0][Metric.REQUEST_RATE].value == pytest.approx(both[1][Metric.REQUEST_RATE].value, rel=0.02)
 
 
+def test_open_requests_wait_for_their_handshake_too() -> None:
+    """As a client that is alone does."""
+    rare = OpenRequests("o", Constant(1e9), Constant(64), connections=4, requests_per_connection=2)
+    alone = ConnectRequestResponse("r", 1, 2)
+    found = [predict(TCP, (), CARDS, load, assume=Outcome.FIRST_SOFTWARE, intervals=False) for load in (rare, alone)]
+    assert [one.round_trips for one in found] == [1.5, 1.5]
+    assert found[0][Metric.LATENCY].value == pytest.approx(found[1][Metric.LATENCY].value, rel=0.01)
+
+
+# --- kinds of jobs ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("load", "outcome"),
+    [
+        (PacketRate("p", 1e4, 10, jobs_per_flow=3), Outcome.FIRST_SOFTWARE),
+        (PacketRate("p", 1e4, 2000), Outcome.FIRST_SOFTWARE),
+        (
+            OpenRequests("o", Constant(1e8), Constant(64), connections=50, requests_per_connection=4),
+            Outcome.FIRST_SOFTWARE,
+        ),
+        (ConnectRequestResponse("r", 1, 4), Outcome.SOFTWARE),
+    ],
+)
+def test_percentiles_are_of_first_packets_software_and_card(
+    load: PacketRate | OpenRequests | ConnectRequestResponse, outcome: Outcome
+) -> None:
+    formulas, measured = (
+        predict(TCP, (), CARDS, load, engine, assume=outcome, intervals=False) for engine in ("analytic", "fast")
+    )
+    for metric in (Metric.LATENCY, Metric.LATENCY_P50, Metric.LATENCY_P99):
+        assert formulas[metric].value == pytest.approx(measured[metric].value, rel=0.04)
+
+
+@pytest.mark.parametrize("per", [1, 3, float("inf")])
+def test_kinds_of_jobs_make_up_the_mean_job(per: float) -> None:
+    """On paths of several kinds, with tables that hold a part."""
+    both = TCP + udp(on_node3(TCP))
+    case = make_case(both, (), CARDS, assume=Outcome.FIRST_SOFTWARE)
+    loads = [PacketRate("p", 1e4), OpenRequests("o", Constant(1e8), Constant(64))]
+    for load in loads:
+        loaded = Loaded(case, load, 5000, per)
+        job = loaded.one_way(1e4) if isinstance(load, PacketRate) else loaded.there_and_back(1e4)
+        ways = loaded.ways(1e4)
+        assert sum(share for share, _ in ways) == pytest.approx(1)
+        mean_ps = sum(share * sum(way.latency_ps for way in parts) for share, parts in ways)
+        assert mean_ps == pytest.approx(job.total.latency_ps)
+        trips = sum(share * len(parts) for share, parts in ways) / (1 if job.reply is None else 2)
+        assert trips == pytest.approx(job.round_trips)
+
+
 # --- interfaces ---------------------------------------------------------------------------------------------------------------
 
 

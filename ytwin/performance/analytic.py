@@ -9,8 +9,8 @@
 - Closed loads: mean value analysis with the resources as queueing stations and all other latency as delay. One client's
   round trip is exactly the path's latency. MVA's exponential services make waits of many clients too long: engines do not.
 - Tables: the state that goes with the rate (`tables.table_state`), found as a root, because the rate depends on the state.
-- Percentiles: constant parts, plus a log-normal distribution with mean and variance of the stacks' latency
-  (host.latency_scv) and the waits.
+- Percentiles: of a mixture of kinds of jobs (`Loaded.ways`), each constant parts, plus a log-normal distribution with mean
+  and variance of the stacks' latency (host.latency_scv) and the waits.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ytwin.performance.choice import Case
 from ytwin.performance.cost import SMALLEST_FRAME_BYTES
 from ytwin.performance.cpu import busy_cores, instructions
 from ytwin.performance.jobs import Job, Load, Loaded, payload_bits, slowness
-from ytwin.performance.latencies import Waits, apart, latencies, open_waits
+from ytwin.performance.latencies import Waits, latencies, open_waits
 from ytwin.performance.types import Demand, Metric, PathCost, Share
 from ytwin.sim.analytic import closed_many, closed_mva
 from ytwin.sim.distributions import Distribution
@@ -57,7 +57,7 @@ class Answer:
     of_formulas: tuple[str, ...] = ()
     """Notes that hold for the formulas only: engines have no such fault."""
     round_trips: float = 0.0
-    """Of a request of a closed load."""
+    """Of a request, with its share of its connection's opening; 0: of other loads."""
 
 
 def answer(case: Case, load: Load) -> Answer:
@@ -139,7 +139,7 @@ def _packets(case: Case, load: PacketRate) -> Answer:
     cores = busy_cores(job.total, rate, case.cards)
     values = {
         Metric.PACKET_RATE: rate / 1e6,
-        **latencies(case, [job.forward], apart(loaded), waits, 1.0),
+        **latencies(case, job.total, loaded.ways(rate), waits),
         Metric.HOST_CORES: cores.host,
         Metric.CARD_CORES: cores.card,
     }
@@ -157,16 +157,15 @@ def _open_requests(case: Case, load: OpenRequests) -> Answer:
     job = loaded.there_and_back(rate)
     limit = _carries(job.total)[1] if offered > rate else ""
     waits = open_waits(case, job, rate, load.gap_ps.scv, limit)
-    ways = [job.forward] + ([job.reply] if job.reply else [])
     values = {
         Metric.REQUEST_RATE: rate,
-        **latencies(case, ways, apart(loaded), waits, 2.0),
+        **latencies(case, job.total, loaded.ways(rate), waits),
         Metric.LOSS: max(0.0, 1 - rate / offered),
         **_processors(loaded, job, rate),
     }
     notes = (*loaded.notes(rate), *_withheld(waits, limit))
-    busy = _busy(job.total, rate)
-    return Answer(values, limit, job.forward, job.reply, job.total, busy, notes, _visited_twice(job, limit))
+    busy, wasted = _busy(job.total, rate), _visited_twice(job, limit)
+    return Answer(values, limit, job.forward, job.reply, job.total, busy, notes, wasted, job.round_trips)
 
 
 def _withheld(waits: Waits | None, limit: str) -> tuple[str, ...]:
@@ -206,7 +205,7 @@ def _closed(case: Case, load: RequestResponse | ConnectRequestResponse) -> Answe
     trips = job.round_trips
     values = {
         Metric.REQUEST_RATE: rate,
-        **latencies(case, [job.total], apart(loaded), waits, 2.0 * trips, 2.0 * trips),
+        **latencies(case, job.total, loaded.ways(rate), waits),
         **_processors(loaded, job, rate),
     }
     limit = limit if rate >= SATURATED * most else ""

@@ -123,18 +123,48 @@ class Case:
             found.update(dict.fromkeys(taken, count))
         return {chassis: count / len(programs) for chassis, count in sorted(found.items())}
 
+    @property
+    def handshake(self) -> bool:
+        """Whether connections begin with one: UDP's first datagram is a request already. Of paths that are alike."""
+        return self.of(Phase.ESTABLISHED, Direction.FORWARD)[0].protocol != UDP
+
+    @property
+    def ipv6(self) -> bool:
+        """Whether packets are. Of paths that are alike."""
+        return self.of(Phase.ESTABLISHED, Direction.FORWARD)[0].destination.count(":") > 1
+
     @cached_property
-    def by_handshake(self) -> tuple[tuple[float, bool, Case], ...]:
-        """(share, whether connections begin with a handshake, its paths): UDP's first datagram is a request already."""
-        programs = self.of(Phase.ESTABLISHED, Direction.FORWARD)
-        found = []
-        for handshake in sorted({p.protocol != UDP for p in programs}, reverse=True):
-            own = {
-                key: tuple(p for p in some if (p.protocol != UDP) is handshake) for key, some in self.programs.items()
-            }
-            case = replace(self, programs=frozendict({key: some for key, some in own.items() if some}))
-            found.append((len(case.of(Phase.ESTABLISHED, Direction.FORWARD)) / len(programs), handshake, case))
+    def paths(self) -> tuple[tuple[Case, int], ...]:
+        """One case per path, and how often it stands there: its weight."""
+        counts = Counter(path_key(p)[:4] for p in self.of(Phase.ESTABLISHED, Direction.FORWARD))
+        own: dict[tuple[str, ...], dict[tuple[Phase, Direction], list[Program]]] = {path: {} for path in counts}
+        for key, programs in self.programs.items():
+            for program in {id(p): p for p in programs}.values():
+                if (path := path_key(program)[:4]) in own:
+                    own[path].setdefault(key, []).append(program)
+        return tuple(
+            (self._of({key: tuple(dict.fromkeys(some)) for key, some in own[path].items()}), count)
+            for path, count in counts.items()
+        )
+
+    @cached_property
+    def alike(self) -> tuple[tuple[float, Case], ...]:
+        """(share, paths) whose packets are alike: in how connections begin, family and MTU."""
+        kinds: dict[tuple[bool, bool, float], set[tuple[str, ...]]] = {}
+        for one, _ in self.paths:
+            path = path_key(one.of(Phase.ESTABLISHED, Direction.FORWARD)[0])[:4]
+            kinds.setdefault((one.handshake, one.ipv6, one.mtu_bytes), set()).add(path)
+        if len(kinds) == 1:
+            return ((1.0, self),)
+        whole, found = len(self.of(Phase.ESTABLISHED, Direction.FORWARD)), []
+        for paths in kinds.values():
+            own = {key: tuple(p for p in some if path_key(p)[:4] in paths) for key, some in self.programs.items()}
+            case = self._of(own)
+            found.append((len(case.of(Phase.ESTABLISHED, Direction.FORWARD)) / whole, case))
         return tuple(found)
+
+    def _of(self, programs: Mapping[tuple[Phase, Direction], tuple[Program, ...]]) -> Case:
+        return replace(self, programs=frozendict({key: some for key, some in programs.items() if some}))
 
     def cost(
         self,

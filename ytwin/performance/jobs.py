@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 from typing import Final
 
 from frozendict import frozendict
@@ -35,6 +36,8 @@ Load = BulkTcp | PacketRate | RequestResponse | ConnectRequestResponse | OpenReq
 FCS_BYTES: Final = 4
 ETHERNET_HEADER_BYTES: Final = 14
 Part = tuple[float | Mapping[str, float], PathCost]
+Ways = tuple[float, tuple[PathCost, ...]]
+"""A share of all jobs, and the ways that each of them waits for, one after another."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ def inner_mtu_bytes(case: Case, load: BulkTcp) -> int:
 
 
 def frame_bytes(case: Case, load: Load) -> tuple[float, float]:
-    """(bytes of a frame without check sequence, how many frames make up a packet or request).
+    """(bytes of a frame without check sequence, how many frames make up a packet or request), of paths that are alike.
 
     Packets are as long as their load says, check sequence included, as generators count; requests are payload over TCP.
     """
@@ -66,25 +69,20 @@ def frame_bytes(case: Case, load: Load) -> tuple[float, float]:
         return inner_mtu_bytes(case, load) + ETHERNET_HEADER_BYTES, 1.0
     if isinstance(load, PacketRate):
         return max(load.size_bytes - FCS_BYTES, SMALLEST_FRAME_BYTES), 1.0
-    headers = IPV6_TCP_BYTES if is_ipv6(case) else IPV4_TCP_BYTES
-    most, size = mss_bytes(int(case.mtu_bytes), 0, is_ipv6(case)), load.size_bytes.mean
+    headers = IPV6_TCP_BYTES if case.ipv6 else IPV4_TCP_BYTES
+    most, size = mss_bytes(int(case.mtu_bytes), 0, case.ipv6), load.size_bytes.mean
     frames = max(1, math.ceil(size / most))
     return size / frames + headers + ETHERNET_HEADER_BYTES, float(frames)
 
 
 def payload_bits(case: Case, load: BulkTcp) -> float:
-    """Of a full segment."""
-    return 8.0 * mss_bytes(inner_mtu_bytes(case, load), 0, load.ipv6 or is_ipv6(case))
+    """Of a full segment, of paths that are alike."""
+    return 8.0 * mss_bytes(inner_mtu_bytes(case, load), 0, load.ipv6 or case.ipv6)
 
 
 def request_part(load: Load, frames: float) -> float:
     """What a packet of the load is of a request and its answer: 0 where there are no requests."""
     return 0.0 if isinstance(load, BulkTcp | PacketRate) else 0.5 / frames
-
-
-def is_ipv6(case: Case) -> bool:
-    """Whether the paths are."""
-    return case.of(Phase.ESTABLISHED, Direction.FORWARD)[0].destination.count(":") > 1
 
 
 @dataclass(frozen=True)
@@ -118,15 +116,7 @@ class Loaded:
         card = self._established(direction, states)
         if all(s.share == 1 for s in states.values()):
             return [(1.0, card)]
-        return self._held(card, self._established(direction, states, software=True), states)
-
-    def _held(
-        self, card: PathCost, software: PathCost, states: Mapping[str, TableState], early: float = 0.0
-    ) -> list[Part]:
-        """`early`: so many packets of all come before any card has their connection."""
-        chassis = card.offloaded.keys() | software.offloaded.keys()
-        held = {c: (1 - early) * (states[c].share if c in states else 1.0) for c in chassis}
-        return [(held, card), ({c: 1 - share for c, share in held.items()}, software)]
+        return _held(card, self._established(direction, states, software=True), states)
 
     def _established(self, direction: Direction, states: Mapping[str, TableState], software: bool = False) -> PathCost:
         frame, frames = frame_bytes(self.case, self.load)
@@ -148,9 +138,16 @@ class Loaded:
         entries = {c: s.entries for c, s in states.items()}
         return self.case.cost(phase, direction, size, flows=self.connections, entries=entries)
 
+    def alike(self) -> list[tuple[float, Loaded]]:
+        """(share of the load, paths) whose packets are alike; what tables hold is of all paths together (`states`)."""
+        return [(share, self if case is self.case else replace(self, case=case)) for share, case in self.case.alike]
+
     def one_way(self, jobs_per_s: float) -> Job:
         """A packet of the forward direction; one in `jobs_per_connection` is a first one."""
         states = self.states(jobs_per_s)
+        return mean_job([(share, one._packet(states)) for share, one in self.alike()])
+
+    def _packet(self, states: Mapping[str, TableState]) -> Job:
         later = self._packets(Direction.FORWARD, states)
         first = 1 / self.jobs_per_connection
         parts = [(_scaled(w, 1 - first), cost) for w, cost in later]
@@ -161,32 +158,23 @@ class Loaded:
 
     def there_and_back(self, jobs_per_s: float) -> Job:
         """A request and its answer. A new connection's handshake comes before (TCP, SCTP), and its end costs work that nobody
-        waits for; of UDP the first request and its answer are the first packets. Paths of both kinds: their mean."""
+        waits for; of UDP the first request and its answer are the first packets. Unlike paths: their mean."""
         states = self.states(jobs_per_s)
-        if math.isinf(self.jobs_per_connection):
-            return self._exchange(states, handshake=False)
-        jobs = [
-            (part, replace(self, case=case)._exchange(states, handshake))
-            for part, handshake, case in self.case.by_handshake
-        ]
-        return jobs[0][1] if len(jobs) == 1 else _mean(jobs)
+        return mean_job([(share, one._exchange(states)) for share, one in self.alike()])
 
-    def _exchange(self, states: Mapping[str, TableState], handshake: bool) -> Job:
-        """Of paths that are alike in what a new connection begins with."""
-        first = 1 / self.jobs_per_connection
-        forward, reply = (
-            self._following(states, first)
-            if first and handshake and self.case.first_in_software
-            else (self._packets(direction, states) for direction in Direction)
-        )
-        if first and not handshake:
-            forward, reply = (
-                [*((_scaled(w, 1 - first), cost) for w, cost in later), (first, self._beginning(direction, states))]
-                for direction, later in zip(Direction, (forward, reply), strict=True)
-            )
+    def _exchange(self, states: Mapping[str, TableState]) -> Job:
+        first, greeted = 1 / self.jobs_per_connection, self.case.handshake
+        ways = [self._packets(direction, states) for direction in Direction]
+        if first:
+            begin = self._first_exchange(states)
+            ways = [
+                [*((_scaled(w, 1 - first), cost) for w, cost in way), (first, one)]
+                for way, one in zip(ways, begin, strict=True)
+            ]
+        forward, reply = ways
         parts = [*forward, *reply]
-        if first and handshake:
-            parts += [(first, self._other(Phase.FIRST, direction, states)) for direction in Direction]
+        if first and greeted:
+            parts += [(first, cost) for cost in self._greeting(states)]
         waited = blend(parts)
         closing = [
             (first * self.case.part(Phase.CLOSE, d), self._other(Phase.CLOSE, d, states))
@@ -196,28 +184,59 @@ class Loaded:
         if closing:
             work = blend([(1.0, waited), *closing])
             waited = replace(waited, demands=work.demands, software_passes=work.software_passes)
-        return Job(tuple(parts), waited, blend(forward), blend(reply), 1 + first * handshake)
+        return Job(tuple(parts), waited, blend(forward), blend(reply), 1 + first * greeted)
 
-    def _following(self, states: Mapping[str, TableState], first: float) -> list[list[Part]]:
-        """Requests and answers, so many of them the first of a connection behind its handshake.
+    def ways(self, jobs_per_s: float) -> list[Ways]:
+        """What jobs wait for, with shares that come to 1: of each path those whose connection the cards have, or only some of
+        them, or none, and those that begin one. A single connection that stays has one path, of which nothing is known: the
+        mean one."""
+        states = self.states(jobs_per_s)
+        if self.connections == 1 and math.isinf(self.jobs_per_connection):
+            one_way = isinstance(self.load, PacketRate)
+            job = self.one_way(jobs_per_s) if one_way else self.there_and_back(jobs_per_s)
+            return [(1.0, (job.forward,) if job.reply is None else (job.forward, job.reply))]
+        total = sum(count for _, count in self.case.paths)
+        return [
+            (share * count / total, ways)
+            for case, count in self.case.paths
+            for share, ways in replace(self, case=case)._ways(states)
+        ]
 
-        A first request follows the handshake at once (clients think before they connect), and goes through software. It has
-        the connection put into the cards (as engines have it: one connection after another, at the rate of the slower of
+    def _ways(self, states: Mapping[str, TableState]) -> Iterator[Ways]:
+        """Of one path."""
+        first, one_way = 1 / self.jobs_per_connection, isinstance(self.load, PacketRate)
+        if first and one_way:
+            yield first, (self._other(Phase.FIRST, Direction.FORWARD, states),)
+        elif first:
+            greeting = self._greeting(states) if self.case.handshake else ()
+            yield first, (*greeting, *self._first_exchange(states))
+        later = [self._packets(d, states) for d in ([Direction.FORWARD] if one_way else Direction)]
+        held = [parts[0][0] for parts in later]
+        shares = {share for one in held if isinstance(one, Mapping) for share in one.values()}
+        # Who is in the smaller table is taken to be in the larger one too.
+        for low, high in pairwise(sorted({0.0, 1.0, *shares})) if first < 1 else ():
+            yield (1 - first) * (high - low), tuple(_where(parts, low) for parts in later)
+
+    def _greeting(self, states: Mapping[str, TableState]) -> tuple[PathCost, ...]:
+        return tuple(self._other(Phase.FIRST, direction, states) for direction in Direction)
+
+    def _first_exchange(self, states: Mapping[str, TableState]) -> tuple[PathCost, PathCost]:
+        """A connection's first request and its answer.
+
+        Behind a handshake a first request follows at once (clients think before they connect), and goes through software. It
+        has the connection put into the cards (as engines have it: one connection after another, at the rate of the slower of
         putting rules in and taking them out), and its answer, a way back later, goes through software as far as that takes
         longer.
         """
+        there, back = Direction
+        if not self.case.handshake:
+            return self._beginning(there, states), self._beginning(back, states)
+        if not self.case.first_in_software:
+            return blend(self._packets(there, states)), blend(self._packets(back, states))
         card, soft = ([self._established(d, states, software=s) for d in Direction] for s in (False, True))
-        later = [s.latency_ps - c.latency_ps for s, c in zip(soft, card, strict=True)]
-        inserting_ps = max((self._inserting_ps(c) for c in states if c in card[0].offloaded), default=0.0)
-        lacks_ps = inserting_ps - later[0] - card[1].latency_ps
-        answered = min(1.0, max(0.0, lacks_ps / later[1])) if later[1] > 0 else 0.0
-        return [self._held(card[i], soft[i], states, first * part) for i, part in enumerate((1.0, answered))]
-
-    def _inserting_ps(self, chassis: str) -> float:
-        """How long its card takes for the rules of a connection."""
-        chip = self.case.cards[chassis].eswitch
-        assert chip is not None
-        return PS_PER_S * chip.rules_per_connection.value / min(chip.insertion_rate.value, chip.deletion_rate.value)
+        answered = answered_in_software(self.case, card, soft)
+        request, answer = (blend(_held(card[i], soft[i], states, part)) for i, part in enumerate((1.0, answered)))
+        return request, answer
 
     def _beginning(self, direction: Direction, states: Mapping[str, TableState]) -> PathCost:
         """A request, or its answer, that begins a connection: its first frame is the connection's first packet, others come
@@ -288,8 +307,40 @@ class Loaded:
         return found
 
 
+def _held(card: PathCost, software: PathCost, states: Mapping[str, TableState], early: float = 0.0) -> list[Part]:
+    """Packets of connections that the cards have, and others; `early`: so many come before any card can have theirs."""
+    chassis = card.offloaded.keys() | software.offloaded.keys()
+    held = {c: (1 - early) * (states[c].share if c in states else 1.0) for c in chassis}
+    return [(held, card), ({c: 1 - share for c, share in held.items()}, software)]
+
+
+def _where(parts: Sequence[Part], above: float) -> PathCost:
+    """A packet whose connection is on the chassis that have a larger part of all than `above`."""
+    (held, card), *others = parts
+    if not others or not isinstance(held, Mapping):
+        return card
+    inside = {c: float(share > above) for c, share in held.items()}
+    return blend([(inside, card), ({c: 1 - there for c, there in inside.items()}, others[0][1])])
+
+
 def _scaled(weight: float | Mapping[str, float], factor: float) -> float | Mapping[str, float]:
     return {c: w * factor for c, w in weight.items()} if isinstance(weight, Mapping) else weight * factor
+
+
+def answered_in_software(case: Case, card: Sequence[PathCost], soft: Sequence[PathCost]) -> float:
+    """Part of the first answers behind a handshake that come before cards have the connection (`Loaded._first_exchange`). `card`,
+    `soft`: a request and an answer where cards have it, and where none takes anything over."""
+    later = [s.latency_ps - c.latency_ps for s, c in zip(soft, card, strict=True)]
+    inserting_ps = max((_inserting_ps(case, c) for c in case.offloading() if c in card[0].offloaded), default=0.0)
+    lacks_ps = inserting_ps - later[0] - card[1].latency_ps
+    return min(1.0, max(0.0, lacks_ps / later[1])) if later[1] > 0 else 0.0
+
+
+def _inserting_ps(case: Case, chassis: str) -> float:
+    """How long its card takes for the rules of a connection."""
+    chip = case.cards[chassis].eswitch
+    assert chip is not None
+    return PS_PER_S * chip.rules_per_connection.value / min(chip.insertion_rate.value, chip.deletion_rate.value)
 
 
 def several(cost: PathCost, frames: float) -> PathCost:
@@ -310,8 +361,10 @@ def behind(first: PathCost, later: PathCost, frames: float) -> PathCost:
     return blend([(1.0, first), (1.0, replace(others, latency=several(later, frames).latency[-1:]))])
 
 
-def _mean(jobs: Sequence[tuple[float, Job]]) -> Job:
+def mean_job(jobs: Sequence[tuple[float, Job]]) -> Job:
     """Of jobs of several kinds, with their shares."""
+    if len(jobs) == 1:
+        return jobs[0][1]
 
     def mixed(costs: Iterable[PathCost | None]) -> PathCost:
         return blend([(part, cost) for (part, _), cost in zip(jobs, costs, strict=True) if cost is not None])
@@ -320,7 +373,7 @@ def _mean(jobs: Sequence[tuple[float, Job]]) -> Job:
         tuple((_scaled(weight, part), cost) for part, job in jobs for weight, cost in job.parts),
         mixed(job.total for _, job in jobs),
         mixed(job.forward for _, job in jobs),
-        mixed(job.reply for _, job in jobs),
+        mixed(job.reply for _, job in jobs) if jobs[0][1].reply is not None else None,
         sum(part * job.round_trips for part, job in jobs),
     )
 

@@ -1,7 +1,8 @@
 """Waits in front of resources, and percentiles of latency.
 
 A path's latency is a constant plus a log-normal part with mean and variance of the stacks' latency (host.latency_scv) and the
-waits. Paths of unlike latency (a backend on the client's own node, one on another) are a mixture: each packet takes one.
+waits. Jobs of unlike latency are a mixture (`Loaded.ways`): by path (a backend on the client's own node, one on another), by
+whether a card has the connection, and first ones of a connection.
 """
 
 from __future__ import annotations
@@ -10,20 +11,15 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist, fmean
+from statistics import NormalDist
 
 from scipy.optimize import brentq
 
 from ytwin.core.units import PS_PER_S
-from ytwin.datapath.program import Direction, Phase
 from ytwin.performance.choice import Case
-from ytwin.performance.jobs import Job, Loaded, Part, frame_bytes, slowness
+from ytwin.performance.jobs import Job, Part, Ways, slowness
 from ytwin.performance.types import Demand, Metric, PathCost, Share
 from ytwin.sim.analytic import erlang_c, ggc_wait
-from ytwin.sim.workloads import PacketRate
-
-Apart = Sequence[tuple[float, float, float]]
-"""Of each path: its share, and by how much the constant and the varying part of its latency, one way, exceed the mean path's."""
 
 
 @dataclass(frozen=True)
@@ -107,45 +103,23 @@ def _below(x: float, constant: float, mean: float, variance: float) -> float:
     return NormalDist().cdf((math.log(ratio) + sigma2 / 2) / math.sqrt(sigma2)) if ratio > 0 else 0.0
 
 
-def latencies(
-    case: Case, ways: list[PathCost], apart: Apart, waits: Waits | None, per: float, each: float = 1.0
-) -> dict[Metric, float]:
-    """Mean, median and tail of the sum over `ways`, each of which stands for `each` independent ones, divided by `per`, in
-    microseconds; nothing where waits are not known. `apart`: how far a way of each path is from the mean way."""
+def latencies(case: Case, mean: PathCost, ways: Sequence[Ways], waits: Waits | None) -> dict[Metric, float]:
+    """Mean, median and tail of one way, in microseconds; nothing where waits are not known. `mean`: of the mean job; `ways`:
+    what jobs of each kind wait for. Of a job of several round trips each one counts, as long as their mean."""
     if waits is None:
         return {}
-    found = [stacks(case, way) for way in ways]
-    stack_mean = sum(m for m, _ in found)
-    variance = sum(v for _, v in found) / each
-    constant = sum(way.latency_ps for way in ways) - stack_mean
+    per = sum(share * len(parts) for share, parts in ways)
     mixed: dict[tuple[float, float, float], float] = defaultdict(float)
-    for share, fixed, stack in apart:
-        mean = max(0.0, stack_mean + per * stack)
-        spread = variance * (mean / stack_mean) ** 2 if stack_mean else 0.0
-        mixed[round(constant + per * fixed, 3), round(mean + waits.mean_ps, 3), spread + waits.variance] += share
+    for share, parts in ways:
+        found, count = [stacks(case, way) for way in parts], len(parts)
+        varying = sum(m for m, _ in found)
+        constant = sum(way.latency_ps for way in parts) - varying
+        spread = sum(v for _, v in found) + waits.variance * count / per
+        kind = round(constant / count, 3), round(varying / count + waits.mean_ps / per, 3), spread / count**2
+        mixed[kind] += share * count
     shares = [(share, *moments) for moments, share in mixed.items()]
     return {
-        Metric.LATENCY: (constant + stack_mean + waits.mean_ps) / per / 1e6,
-        Metric.LATENCY_P50: percentile(shares, 50) / per / 1e6,
-        Metric.LATENCY_P99: percentile(shares, 99) / per / 1e6,
+        Metric.LATENCY: (mean.latency_ps + waits.mean_ps) / per / 1e6,
+        Metric.LATENCY_P50: percentile(shares, 50) / 1e6,
+        Metric.LATENCY_P99: percentile(shares, 99) / 1e6,
     }
-
-
-def apart(loaded: Loaded) -> Apart:
-    """Of established packets that the cards take if they may, one way, mean of both directions where there are both. A single
-    connection that stays has one path, of which nothing is known: the mean one."""
-    case, frame = loaded.case, frame_bytes(loaded.case, loaded.load)[0]
-    single = loaded.connections == 1 and math.isinf(loaded.jobs_per_connection)
-    if single or len({id(p) for p in case.of(Phase.ESTABLISHED, Direction.FORWARD)}) == 1:
-        return ((1.0, 0.0, 0.0),)
-    one_way = isinstance(loaded.load, PacketRate) or not case.has(Phase.ESTABLISHED, Direction.REPLY)
-    directions = (Direction.FORWARD,) if one_way else tuple(Direction)
-    found: dict[object, list[tuple[float, float, float]]] = defaultdict(list)
-    for direction in directions:
-        for way, (share, cost) in case.costs(Phase.ESTABLISHED, direction, frame, flows=loaded.connections).items():
-            stack, _ = stacks(case, cost)
-            found[way].append((share, cost.latency_ps - stack, stack))
-    ways = [tuple(fmean(column) for column in zip(*parts, strict=True)) for parts in found.values()]
-    total = sum(share for share, *_ in ways)
-    fixed, stack = (sum(way[0] * way[i] for way in ways) / total for i in (1, 2))
-    return tuple((share, c - fixed, m - stack) for share, c, m in ways)

@@ -4,17 +4,14 @@ resources."""
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from frozendict import frozendict
-
 from ytwin.core.units import PS_PER_S
 from ytwin.datapath.program import Direction, Phase
-from ytwin.performance.choice import Case, path_key
+from ytwin.performance.choice import Case
 from ytwin.performance.cost import SMALLEST_FRAME_BYTES
-from ytwin.performance.jobs import behind, frame_bytes, inner_mtu_bytes, is_ipv6, request_part, several
+from ytwin.performance.jobs import behind, frame_bytes, inner_mtu_bytes, request_part, several
 from ytwin.performance.loads import Load
 from ytwin.performance.network import Leg, Route, card_table, connections, leg, per_connection
 from ytwin.performance.tables import table_state
@@ -25,16 +22,7 @@ from ytwin.sim.workloads import BulkTcp, PacketRate, mss_bytes
 
 def paths(case: Case) -> tuple[tuple[Case, int], ...]:
     """One case per path, and how often it stands there: its weight."""
-    counts = Counter(path_key(p) for p in case.of(Phase.ESTABLISHED, Direction.FORWARD))
-    found = []
-    for path, count in counts.items():
-        own = {
-            key: tuple(dict.fromkeys(p for p in programs if path_key(p)[:4] == path[:4]))
-            for key, programs in case.programs.items()
-        }
-        kept = frozendict({key: programs for key, programs in own.items() if programs})
-        found.append((Case(kept, case.outcomes, case.cards, case.services), count))
-    return tuple(found)
+    return case.paths
 
 
 def opened_per_s(load: Load, analytic: Prediction) -> float:
@@ -53,16 +41,11 @@ class _Path:
     load: Load
     entries: Mapping[str, float]
 
-    @property
-    def handshake(self) -> bool:
-        """Whether connections begin with one; else their first packets are a request and its answer."""
-        return self.case.by_handshake[0][1]
-
     def leg(self, phase: Phase, direction: Direction, software: bool = False) -> Leg:
         """A packet of an established connection carries the load; others are as small as can be, unless the load is packets."""
         if phase is Phase.ESTABLISHED and not (isinstance(self.load, BulkTcp) and direction is Direction.REPLY):
             cost, sized = self._loaded(direction, software)
-        elif phase is Phase.FIRST and not self.handshake and not isinstance(self.load, PacketRate):
+        elif phase is Phase.FIRST and not self.case.handshake and not isinstance(self.load, PacketRate):
             cost, sized = self._beginning(direction), None
         else:
             packet = isinstance(self.load, PacketRate)
@@ -78,7 +61,7 @@ class _Path:
             direction,
             frame,
             bulk=bulk,
-            request=request_part(self.load, frames) if phase is Phase.ESTABLISHED or not self.handshake else 0.0,
+            request=request_part(self.load, frames) if phase is Phase.ESTABLISHED or not self.case.handshake else 0.0,
             flows=connections(self.load),
             entries=self.entries,
             software=software,
@@ -98,7 +81,7 @@ class _Path:
             return mean, None
         # Sizes vary: work is a line through a packet without payload and a full one, or all of it in proportion to the size
         # where a request is several full ones.
-        most = mss_bytes(int(self.case.mtu_bytes), 0, is_ipv6(self.case))
+        most = mss_bytes(int(self.case.mtu_bytes), 0, self.case.ipv6)
         headers = frame - self.load.size_bytes.mean / frames
         full = self._cost(Phase.ESTABLISHED, direction, headers + most, software)
         if frames > 1:
@@ -125,7 +108,7 @@ def routes_of(case: Case, load: Load, analytic: Prediction) -> tuple[Route, ...]
         if chip is not None:
             entries[chassis] = table_state(chip, connections(load) * part, opened * part).entries
     found = []
-    for one, weight in paths(case):
+    for one, weight in case.paths:
         path = _Path(one, load, entries)
         program = one.of(Phase.ESTABLISHED, Direction.FORWARD)[0]
         both = {direction: one.has(Phase.ESTABLISHED, direction) for direction in Direction}
@@ -147,7 +130,7 @@ def routes_of(case: Case, load: Load, analytic: Prediction) -> tuple[Route, ...]
                 (path.leg(Phase.ESTABLISHED, ways[0], True), path.leg(Phase.ESTABLISHED, ways[1], True)),
                 tuple(path.leg(Phase.CLOSE, d) for d in Direction if one.has(Phase.CLOSE, d)),
                 tables,
-                path.handshake,
+                one.handshake,
             )
         )
     return tuple(found)
@@ -155,6 +138,6 @@ def routes_of(case: Case, load: Load, analytic: Prediction) -> tuple[Route, ...]
 
 def segment(case: Case, load: BulkTcp) -> tuple[float, float]:
     """(payload of a segment in bytes, one stream's own time for it in ps: the slower end's core copies it)."""
-    payload = mss_bytes(inner_mtu_bytes(case, load), 0, load.ipv6 or is_ipv6(case))
+    payload = mss_bytes(inner_mtu_bytes(case, load), 0, load.ipv6 or case.ipv6)
     rates = [card.host.stream_rate.value for card in case.ends.values()]
     return float(payload), PS_PER_S * 8 * payload / min(rates, default=math.inf)

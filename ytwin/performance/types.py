@@ -149,7 +149,7 @@ class Prediction:
     total: PathCost | None = None
     """All that a packet or a request asks: both directions, and its share of its connection's opening and end."""
     round_trips: float = 0.0
-    """How many a request of a closed load waits for, with its share of its connection's opening: latency * 2 * this is the time
+    """How many a request waits for, with its share of its connection's opening: latency * 2 * this is the time
     that it takes. 0: of other loads."""
 
     def __getitem__(self, metric: Metric) -> Value:
