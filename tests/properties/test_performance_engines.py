@@ -90,9 +90,8 @@ def test_what_goes_through_is_the_bottleneck(works: list[tuple[Share, str, int, 
     )
     assert packets[Metric.PACKET_RATE].value * 1e6 == pytest.approx(limit, rel=0.01)
     assert Metric.LATENCY not in {v.metric for v in packets.values}
-    bulk = run(
-        one, BulkTcp("b", 4, window_segments=None), seed=seed, duration_ps=duration_ps, mss_bytes=1000, replications=2
-    )
+    segments = replace(one, segment_bytes=1000)
+    bulk = run(segments, BulkTcp("b", 4, window_segments=None), seed=seed, duration_ps=duration_ps, replications=2)
     assert bulk[Metric.BANDWIDTH].value == pytest.approx(limit * 8000 / 1e9, rel=0.01)
 
 

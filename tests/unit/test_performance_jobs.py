@@ -265,6 +265,42 @@ def test_what_a_subnet_says_bounds_segments(mtu_bytes: int) -> None:
     assert f"has {mtu_bytes + 18} B at most" in note
 
 
+def test_one_small_interface_bounds_its_own_path_only() -> None:
+    """Streams of both have equal rates of segments; a request waits for its own path's frames."""
+    small = tuple(replace(p, mtu_bytes=600) for p in on_node3(TCP))
+
+    def values(
+        paths: tuple[Program, ...], load: BulkTcp | PacketRate | OpenRequests, engine: str
+    ) -> dict[Metric, float]:
+        found = predict(paths, (), CARDS, load, engine, assume=Outcome.SOFTWARE, intervals=False)
+        return {v.metric: v.value for v in found.values}
+
+    for streams in (64, 2):  # the slow path is the limit, or each stream's core
+        load = BulkTcp("b", streams, window_segments=None)
+        alone = [values(p, load, "analytic")[Metric.BANDWIDTH] for p in (TCP, small)]
+        both = [values(TCP + small, load, engine)[Metric.BANDWIDTH] for engine in ("analytic", "fast")]
+        assert both[0] == pytest.approx(both[1], rel=0.04)
+        assert 1.1 * alone[1] < both[0] < 0.95 * alone[0] or alone[0] == pytest.approx(alone[1]) == pytest.approx(
+            both[0]
+        )
+    asked = OpenRequests("o", Constant(1e9), Constant(2000), connections=100)
+    alone = [values(p, asked, "analytic")[Metric.LATENCY] for p in (TCP, small)]
+    assert values(TCP + small, asked, "analytic")[Metric.LATENCY] == pytest.approx(sum(alone) / 2, rel=1e-3)
+
+
+def test_a_mix_of_families_does_not_depend_on_their_order() -> None:
+    other = tuple(replace(p, destination="[fd00::1]:80") for p in TCP)
+    for load in (
+        BulkTcp("b", 16, window_segments=None),
+        OpenRequests("o", Constant(1e9), Constant(2000), connections=9),
+    ):
+        found = [
+            {v.metric: v.value for v in predict(p, (), CARDS, load, assume=Outcome.SOFTWARE, intervals=False).values}
+            for p in (TCP + other, other + TCP)
+        ]
+        assert found[0] == pytest.approx(found[1])
+
+
 @pytest.mark.parametrize("subnet", ["10.10.1.0/24", "10.10.2.0/24"])
 def test_the_mtu_of_a_subnet_reaches_its_paths(subnet: str) -> None:
     files = dict(read_files([str(ROOT / "topologies/article")]))

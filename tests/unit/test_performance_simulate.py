@@ -111,7 +111,8 @@ def test_endless_rates_are_driven_above_the_limit_and_given_ones_as_given():
 
 
 def test_a_stream_copies_on_one_core():
-    (source,) = network(BulkTcp("b", 3, window_segments=5), stream_ps=500_000).sources
+    copied = replace(ONE, stream_ps=500_000)
+    (source,) = build([copied], BulkTcp("b", 3, window_segments=5), {}).sources
     assert isinstance(source, Closed)
     assert (source.clients, source.steps[0].station, source.steps[0].service_ps) == (
         15,

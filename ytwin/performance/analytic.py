@@ -2,7 +2,8 @@
 
 - Throughput: the bottleneck law, for resources and for the hosts' cores (slow path, requests' instructions and copying
   together); min over resources of servers / work per packet. Bulk TCP is bounded by its streams (a core's copying each)
-  and windows too. Acknowledgements are not counted: they come in the other direction, merged.
+  and windows too; streams of unlike segments share a full resource segment by segment. Acknowledgements are not counted:
+  they come in the other direction, merged.
 - Waits of open loads: each resource is a GI/G/c queue (Allen and Cunneen) with the gaps of the load; work is constant
   per kind of packet, so its variation is that of the mix. Above the limit the queue in front of it is full; where its
   length is not known, latency is left out, as engines leave it out.
@@ -16,7 +17,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,7 +29,7 @@ from ytwin.datapath.program import Direction, Phase
 from ytwin.performance.choice import Case
 from ytwin.performance.cost import SMALLEST_FRAME_BYTES
 from ytwin.performance.cpu import busy_cores, instructions
-from ytwin.performance.jobs import Job, Load, Loaded, payload_bits, slowness
+from ytwin.performance.jobs import Job, Load, Loaded, mean_job, payload_bits, slowness
 from ytwin.performance.latencies import Waits, latencies, open_waits
 from ytwin.performance.types import Demand, Metric, PathCost, Share
 from ytwin.sim.analytic import closed_many, closed_mva
@@ -105,28 +106,69 @@ def _highest(loaded: Loaded, most: float, given: Callable[[float], float]) -> fl
 # --- loads ------------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class _Streams:
+    """Bulk streams on paths whose segments are alike."""
+
+    share: float
+    """Of all streams."""
+    job: Job
+    bits: float
+    """Payload of a segment."""
+    own: float
+    """Segments per second that one stream brings along, whatever the others do."""
+    why: str
+
+
 def _bulk(case: Case, load: BulkTcp) -> Answer:
     loaded = Loaded(case, load, load.streams, math.inf)
-    job = loaded.one_way(0.0)
-    bits = payload_bits(case, load)
-    bounds = [_carries(job.total)]
-    for chassis, card in case.ends.items():
-        # Each end of a stream has a core of its own, also where both are on one chassis.
-        rate = load.streams * card.host.stream_rate.value / bits
-        bounds.append((rate, f"{load.streams} streams on {chassis}"))
-    if load.window_segments is not None and case.has(Phase.ESTABLISHED, Direction.REPLY):
-        back = case.cost(Phase.ESTABLISHED, Direction.REPLY, SMALLEST_FRAME_BYTES, flows=load.streams)
-        trip = (job.forward.latency_ps + back.latency_ps) / PS_PER_S
-        bounds.append((load.streams * load.window_segments / trip, f"windows of {load.streams} streams"))
-    rate, limit = min(bounds)
+    kinds = [_streams(share, one, load) for share, one in loaded.alike()]
+    each, limit = _filled(kinds, load.streams)
+    rate = load.streams * sum(kind.share * x for kind, x in zip(kinds, each, strict=True))
+    parts = [(load.streams * kind.share * x / rate, kind) for kind, x in zip(kinds, each, strict=True)]
+    job = mean_job([(part, kind.job) for part, kind in parts])
     cores = busy_cores(job.total, rate, case.cards)
     values = {
-        Metric.BANDWIDTH: rate * bits / 1e9,
+        Metric.BANDWIDTH: rate * sum(part * kind.bits for part, kind in parts) / 1e9,
         Metric.PACKET_RATE: rate / 1e6,
         Metric.HOST_CORES: cores.host,
         Metric.CARD_CORES: cores.card,
     }
     return Answer(values, limit, job.forward, None, job.total, _busy(job.total, rate), loaded.notes(0.0))
+
+
+def _streams(share: float, loaded: Loaded, load: BulkTcp) -> _Streams:
+    case = loaded.case
+    job, bits = loaded.one_way(0.0), payload_bits(case, load)
+    # Each end of a stream has a core of its own, also where both are on one chassis.
+    bounds = [
+        (card.host.stream_rate.value / bits, f"{load.streams} streams on {chassis}")
+        for chassis, card in case.ends.items()
+    ]
+    if load.window_segments is not None and case.has(Phase.ESTABLISHED, Direction.REPLY):
+        back = case.cost(Phase.ESTABLISHED, Direction.REPLY, SMALLEST_FRAME_BYTES, flows=load.streams)
+        trip = (job.forward.latency_ps + back.latency_ps) / PS_PER_S
+        bounds.append((load.window_segments / trip, f"windows of {load.streams} streams"))
+    return _Streams(share, job, bits, *min(bounds, default=(math.inf, "")))
+
+
+def _filled(kinds: Sequence[_Streams], streams: int) -> tuple[list[float], str]:
+    """(segments per second of each kind's streams, what limits them). Streams at a full resource have equal rates of segments:
+    windows are counted in these (RFC 5681). Those that bring less leave the rest to the others."""
+    reached, limit = 0.0, ""
+    for mark in sorted(kinds, key=lambda kind: kind.own):
+        slope: dict[str, float] = {}
+        fixed: dict[str, float] = {}
+        for kind in kinds:
+            into, times = (fixed, kind.own) if kind.own < mark.own else (slope, 1.0)
+            for d in kind.job.total.demands:
+                if d.share is not Share.INSERTION:
+                    into[d.name] = into.get(d.name, 0.0) + times * streams * kind.share * slowness(d) / PS_PER_S
+        reached, limit = min(((1 - fixed.get(name, 0.0)) / each, name) for name, each in slope.items())
+        if (reached, limit) < (mark.own, mark.why):
+            break
+        reached, limit = mark.own, mark.why
+    return [min(kind.own, reached) for kind in kinds], limit
 
 
 def _packets(case: Case, load: PacketRate) -> Answer:

@@ -117,6 +117,10 @@ class Route:
     """Of the chassis where established packets are offloaded and first ones are not."""
     handshake: bool = True
     """Whether a connection's first packets come before its first request (TCP, SCTP), or are it and its answer (UDP)."""
+    segment_bytes: float = 0.0
+    """Payload of a full one; 0: no bulk."""
+    stream_ps: float = 0.0
+    """One TCP stream's own time for a segment, on one core."""
     admitted: float = 1.0
     """Of connections that clients open one after another: those for which there is room in the tables."""
 
@@ -240,13 +244,12 @@ def build(
     places: Mapping[str, int],
     connections_per_s: float = 0.0,
     limit_per_s: float = math.inf,
-    stream_ps: float = 0.0,
     turn: int = 0,
 ) -> Network:
     """The load on the routes.
 
     `places`: waiting places (`queues`). `connections_per_s`: how many open, roughly. `limit_per_s`: what the routes carry by
-    formula; a rate without end is driven above it. `stream_ps`: one TCP stream's own time for a segment, on one core.
+    formula; a rate without end is driven above it.
     `turn`: whose turn it is to get the clients that cannot be shared out equally.
     """
     make = _Builder(places)
@@ -259,12 +262,10 @@ def build(
     sources: list[Source] = []
     match load:
         case BulkTcp():
-            if stream_ps:
+            if any(route.stream_ps for route, _ in parts):
                 make.stations[STREAMS] = Station(STREAMS, load.streams)
             window = load.window_segments or _window(parts, load.streams, places)
-            sources = [
-                _bulk(make, load, route, n, stream_ps, window) for route, n in _shared_out(parts, load.streams, turn)
-            ]
+            sources = [_bulk(make, load, route, n, window) for route, n in _shared_out(parts, load.streams, turn)]
         case PacketRate():
             rate = load.rate_per_s if math.isfinite(load.rate_per_s) else OVERDRIVE * limit_per_s
             if not math.isfinite(rate):
@@ -397,16 +398,17 @@ def _window(parts: Sequence[tuple[Route, float]], streams: int, places: Mapping[
     return max(1, math.ceil((holds + min(holds, spare)) / streams))
 
 
-def _bulk(make: _Builder, load: BulkTcp, route: Route, streams: int, stream_ps: float, window: int) -> Closed:
+def _bulk(make: _Builder, load: BulkTcp, route: Route, streams: int, window: int) -> Closed:
     """Acknowledgements take their time and no work: one answers dozens of segments. A lost segment is sent again after a round
     trip (RFC 6675)."""
     trip_ps = route.forward.cost.latency_ps + route.reply.cost.latency_ps
     steps = [*make.way(route.forward), Step(DELAY, Constant(route.reply.cost.latency_ps))]
-    if stream_ps:
-        steps.insert(0, Step(STREAMS, Constant(stream_ps)))
-    return replace(
+    if route.stream_ps:
+        steps.insert(0, Step(STREAMS, Constant(route.stream_ps)))
+    source = replace(
         load, name=route.name, streams=streams, window_segments=window, retransmit_ps=max(1, round(trip_ps))
     ).source(steps)
+    return replace(source, size_bytes=Constant(route.segment_bytes))
 
 
 def _packets(make: _Builder, load: PacketRate, route: Route, part: float, rate: float) -> Open:

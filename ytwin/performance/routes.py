@@ -131,6 +131,7 @@ def routes_of(case: Case, load: Load, analytic: Prediction) -> tuple[Route, ...]
                 tuple(path.leg(Phase.CLOSE, d) for d in Direction if one.has(Phase.CLOSE, d)),
                 tables,
                 one.handshake,
+                *(segment(one, load) if isinstance(load, BulkTcp) else ()),
             )
         )
     return tuple(found)

@@ -35,7 +35,7 @@ from ytwin.performance.network import (
     queues,
     turns,
 )
-from ytwin.performance.routes import opened_per_s, routes_of, segment
+from ytwin.performance.routes import opened_per_s, routes_of
 from ytwin.performance.types import Metric, Prediction, Value
 from ytwin.sim import fast, reference
 from ytwin.sim.distributions import Constant, LogNormal, Service
@@ -259,6 +259,8 @@ class Outcome:
     utilisation: Mapping[str, float]
     round_trips: float = 1.0
     """Of a job, mean: the first request of a connection waits for its handshake too."""
+    bytes_per_s: float = 0.0
+    """That jobs carry, by their mean size; bulk's segments: payload."""
 
 
 def _mean(outcomes: Sequence[Outcome]) -> Outcome:
@@ -281,6 +283,7 @@ def _mean(outcomes: Sequence[Outcome]) -> Outcome:
         (latency[0], latency[1], latency[2]) if len(known) == len(outcomes) else None,
         {name: float(np.mean([o.utilisation.get(name, 0.0) for o in outcomes])) for name in names},
         trips,
+        float(np.mean([o.bytes_per_s for o in outcomes])),
     )
 
 
@@ -293,19 +296,20 @@ def _outcome(run: Run, result: Result) -> Outcome:
         begin_ps = max(begin_ps, _cut_ps(one.start_ps, one.end_ps, run.run_ps))
     if end_ps <= begin_ps:
         raise bad("duration", "duration", f"nothing is left of {_time(run.duration_ps)}", "simulate longer")
-    rate, latencies, tries, lost = 0.0, [], 0, 0
-    jobs = ways = 0
+    rate, carried, latencies, tries, lost = 0.0, 0.0, [], 0, 0
+    jobs = trips = 0
     for source, one in zip(run.network.sources, result.sources, strict=True):
         rate += one.throughput_per_s(begin_ps, end_ps)
+        carried += one.throughput_per_s(begin_ps, end_ps) * source.size_bytes.mean
         measured = (one.start_ps >= begin_ps) & (one.start_ps < end_ps)
         told = measured & one.done
-        trips = np.ones(int(told.sum()), np.int64)
+        own = np.ones(int(told.sum()), np.int64)
         if run.asking and (greeting := handshake_steps(source)):
-            trips += one.waits_ps[greeting - 1][told] >= 0
+            own += one.waits_ps[greeting - 1][told] >= 0
         # Each round trip counts, so that their mean is the mean time of a request over its mean number of them.
-        one_way_ps = (one.end_ps - one.start_ps)[told] / trips / (2 if run.asking else 1)
-        latencies.append(np.repeat(one_way_ps, trips))
-        jobs, ways = jobs + len(trips), ways + int(trips.sum())
+        one_way_ps = (one.end_ps - one.start_ps)[told] / own / (2 if run.asking else 1)
+        latencies.append(np.repeat(one_way_ps, own))
+        jobs, trips = jobs + len(own), trips + int(own.sum())
         tries += int(one.tries[measured].sum())
         lost += int((one.tries[measured] - one.done[measured]).sum())
     ends_ps = max(1, result.end_ps)
@@ -314,7 +318,8 @@ def _outcome(run: Run, result: Result) -> Outcome:
         for i, station in enumerate(run.network.stations)
         if station.servers is not None
     }
-    return Outcome(rate, lost / max(1, tries), _summary(np.concatenate(latencies)), busy, ways / jobs if jobs else 1.0)
+    each = trips / jobs if jobs else 1.0
+    return Outcome(rate, lost / max(1, tries), _summary(np.concatenate(latencies)), busy, each, carried)
 
 
 def _cut_ps(start_ps: npt.NDArray[np.int64], end_ps: npt.NDArray[np.int64], run_ps: int) -> int:
@@ -389,21 +394,17 @@ def simulate_routes(
     replications: int = REPLICATIONS,
     connections_per_s: float = 0.0,
     limit_per_s: float = math.inf,
-    mss_bytes: float = 0.0,
-    stream_ps: float = 0.0,
 ) -> Prediction:
     """`analytic` with what the engine measures in place of what formulas say.
 
     Of metrics that are not measured (instructions, CPI) the formulas' values stay; cores go with the throughput.
-    `limit_per_s` is the routes' by formula; a packet rate without end is driven above it. `mss_bytes`: payload of a
-    segment, for bulk TCP.
+    `limit_per_s` is the routes' by formula; a packet rate without end is driven above it.
     """
     require(
         replications >= 2, "replications", f"{replications}", "give at least 2: an interval comes from their difference"
     )
     networks = [
-        build(routes, load, places, connections_per_s, limit_per_s, stream_ps, turn)
-        for turn in range(turns(len(routes), load))
+        build(routes, load, places, connections_per_s, limit_per_s, turn) for turn in range(turns(len(routes), load))
     ]
     expected = _expected_per_s(analytic)
     long_enough_ps = default_duration_ps(networks[0], engine, expected)
@@ -414,7 +415,7 @@ def simulate_routes(
     if not any(outcome.done_per_s for outcome in outcomes):
         hint = f"simulate longer: --duration '{_time(max(long_enough_ps, 10 * duration))}'"
         raise bad("duration", "duration", f"not one job was done in {_time(duration)}: there is nothing to tell", hint)
-    found = _measured(load, outcomes, mss_bytes, _overloaded(load, analytic, limit_per_s))
+    found = _measured(load, outcomes, _overloaded(load, analytic, limit_per_s))
     values = [
         found.pop(v.metric) if v.metric in found else _carried(v, analytic, outcomes, load)
         for v in analytic.values
@@ -464,11 +465,9 @@ def simulate(
     replications: int = REPLICATIONS,
 ) -> Prediction:
     """`analytic`, which is of the same case and load, with what the engine measures in place of what formulas say."""
-    limit_per_s, mss, stream_ps = math.inf, 0.0, 0.0
+    limit_per_s = math.inf
     if isinstance(load, PacketRate):
         limit_per_s = answer(case, replace(load, rate_per_s=math.inf)).values[Metric.PACKET_RATE] * 1e6
-    elif isinstance(load, BulkTcp):
-        mss, stream_ps = segment(case, load)
     return simulate_routes(
         routes_of(case, load, analytic),
         load,
@@ -481,8 +480,6 @@ def simulate(
         replications=replications,
         connections_per_s=opened_per_s(load, analytic),
         limit_per_s=limit_per_s,
-        mss_bytes=mss,
-        stream_ps=stream_ps,
     )
 
 
@@ -508,11 +505,11 @@ def _overloaded(load: Load, analytic: Prediction, limit_per_s: float) -> float:
     return PS_PER_S / load.gap_ps.mean if isinstance(load, OpenRequests) and lost > 0 else 0.0
 
 
-def _measured(load: Load, outcomes: Sequence[Outcome], mss_bytes: float, offered_per_s: float) -> dict[Metric, Value]:
+def _measured(load: Load, outcomes: Sequence[Outcome], offered_per_s: float) -> dict[Metric, Value]:
     rates = [o.done_per_s for o in outcomes]
     found = []
     if isinstance(load, BulkTcp):
-        found.append(_value(Metric.BANDWIDTH, [r * mss_bytes * 8 / 1e9 for r in rates]))
+        found.append(_value(Metric.BANDWIDTH, [o.bytes_per_s * 8 / 1e9 for o in outcomes]))
     if isinstance(load, BulkTcp | PacketRate):
         found.append(_value(Metric.PACKET_RATE, [r / 1e6 for r in rates]))
     else:
