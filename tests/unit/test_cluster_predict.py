@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from experiments.capacity import Cards, every_pair
+from experiments.capacity import every_pair
 from ytwin import cluster as room
 from ytwin import pipeline
+from ytwin.cli.cards import CardSet, sets_of_cards
 from ytwin.cluster.classes import PLACE
 from ytwin.cluster.types import RESOURCES, Offered, Rate, Resource
 from ytwin.datapath import limits_of
 from ytwin.datapath.offload import judge_offload
 from ytwin.datapath.program import Program
-from ytwin.hardware import shipped
 from ytwin.performance import predict
 from ytwin.performance.loads import parse_load
 
@@ -29,20 +29,22 @@ HEADER = "src_node,service,packets_per_s,bytes_per_packet,new_connections_per_s,
 
 
 @cache
-def twin(protocol: str) -> pipeline.Twin:
+def hardware(protocol: str, card: str) -> CardSet:
+    """The topology as it is compiled for this card in both nodes."""
     text = TOPOLOGY.read_text(encoding="utf-8").replace("protocol: TCP", f"protocol: {protocol}")
-    return pipeline.build(pipeline.read({"topology.yaml": text}))
+    (found,) = sets_of_cards(pipeline.build(pipeline.read({"topology.yaml": text})), [card])
+    return found
 
 
 @cache
-def path(protocol: str, card: str) -> tuple[Cards, tuple[Program, ...]]:
-    cards = dict.fromkeys(NODES, shipped()[card])
-    (pair,) = every_pair(twin(protocol), cards)
-    return cards, tuple(program for some in pair.case.programs.values() for program in some)
+def path(protocol: str, card: str) -> tuple[Program, ...]:
+    on = hardware(protocol, card)
+    (pair,) = every_pair(on.twin, on.cards)
+    return tuple(program for some in pair.case.programs.values() for program in some)
 
 
 def predicted(protocol: str, card: str, load: str) -> dict[str, float]:
-    cards, made = path(protocol, card)
+    cards, made = hardware(protocol, card).cards, path(protocol, card)
     found = predict(made, judge_offload(made, cards), cards, parse_load(load).load, intervals=False)
     return dict(found.utilisation)
 
@@ -53,17 +55,15 @@ def flat(cluster: room.Cluster, offered: Offered) -> dict[str, float]:
 
 
 def by_load(protocol: str, card: str, load: str) -> dict[str, float]:
-    there = twin(protocol)
-    cluster = room.survey(there.snapshot, there.world, limits_of(there.nodes), path(protocol, card)[0])
+    on = hardware(protocol, card)
+    cluster = room.survey(on.twin.snapshot, on.twin.world, limits_of(on.twin.nodes), on.cards)
     return flat(cluster, room.offered(cluster, room.parse_traffic(load)))
 
 
 def by_flow(protocol: str, card: str, line: str) -> dict[str, float]:
-    there = twin(protocol)
+    on = hardware(protocol, card)
     flows = room.decode_flows("flows.csv", f"{HEADER}{line}\n")
-    return flat(
-        *room.surveyed_flows(there.snapshot, there.world, limits_of(there.nodes), path(protocol, card)[0], flows)
-    )
+    return flat(*room.surveyed_flows(on.twin.snapshot, on.twin.world, limits_of(on.twin.nodes), on.cards, flows))
 
 
 def same(found: dict[str, float], said: dict[str, float]) -> None:

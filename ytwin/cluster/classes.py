@@ -1,13 +1,14 @@
 """From the programs of one path to a PathClass: `performance.cost`'s work, by the part that a chassis plays on the path.
 
 A cost is a straight line in the frame's size, so two sizes give it whole. What a chassis's hardware is matters for the work of
-that chassis only, so each profile is asked as if all chassis of the path had it.
+that chassis only, so each profile is asked as if all chassis of the path had it. (Only whether a first answer finds its
+connection in the card, `early_part`, is a matter of all of them: where cards differ that is an approximation.)
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -22,6 +23,7 @@ from ytwin.datapath.program import Direction, Op, Phase, Program
 from ytwin.hardware.model import HardwareProfile
 from ytwin.performance.choice import UDP, Case, make_case
 from ytwin.performance.cost import SMALLEST_FRAME_BYTES, own_flow
+from ytwin.performance.jobs import answered_in_software
 from ytwin.performance.types import Share
 
 SMALL_BYTES: Final = 100.0
@@ -44,7 +46,7 @@ class Kind:
     octets: Rate | None
     """None: the smallest frames."""
     early: bool = False
-    """Whether no card has the connection yet."""
+    """Whether cards that take connections over after their first packets do not have it yet."""
 
 
 KINDS: Final = (
@@ -110,7 +112,7 @@ def path_class(
             for chassis, outcome in outcomes.items():
                 table[slots[chassis], number] |= outcome is not Outcome.SOFTWARE
     frozen = {key: frozenset(paths) for key, paths in rests_on.items()}
-    return PathClass(name, count, held, software, table, frozen, programs[0].protocol != UDP)
+    return PathClass(name, count, held, software, table, frozen, has_handshake(case))
 
 
 class _Priced:
@@ -122,34 +124,42 @@ class _Priced:
     def rates(self, bulk: bool, software: bool, count: int) -> Floats:
         """[slot, Rate, Resource]. Only established packets can be full segments of `bulk`."""
         found = np.zeros((count, len(Rate), len(RESOURCES)))
-
-        def put(rate: Rate, priced: Priced, times: float = 1.0) -> None:
-            for (slot, resource), share in priced.items():
-                found[slot, rate, PLACE[resource]] += times * share
-
         for kind in KINDS:
             if not self.case.has(kind.phase, kind.direction):
                 continue
-            cost = partial(
-                self._cost,
-                kind.phase,
-                kind.direction,
-                bulk=bulk and kind.phase is Phase.ESTABLISHED and not kind.early,
-                software=software or kind.early,
-            )
-            if kind.octets is None:
-                put(kind.packets, cost(kind.packets, SMALLEST_FRAME_BYTES))
-                continue
-            small, large = cost(kind.packets, SMALL_BYTES), cost(kind.packets, LARGE_BYTES)
-            slope = {key: (large[key] - small.get(key, 0.0)) / (LARGE_BYTES - SMALL_BYTES) for key in large}
-            put(kind.octets, slope)
-            put(kind.packets, small)
-            put(kind.packets, slope, -SMALL_BYTES)
-            if kind.packets is Rate.FORWARD:
-                asked = cost(Rate.REQUESTS, SMALL_BYTES, request=1.0)
-                put(Rate.REQUESTS, {key: asked[key] - small.get(key, 0.0) for key in asked})
+            early = early_part(self.case, kind)
+            for part, soft in ((early, True), (1 - early, software)):
+                if part:
+                    cost = partial(
+                        self._cost,
+                        kind.phase,
+                        kind.direction,
+                        bulk=bulk and kind.phase is Phase.ESTABLISHED and not kind.early,
+                        software=soft,
+                    )
+                    self._line(found, kind, cost, part)
         self._states(found)
         return found
+
+    @staticmethod
+    def _line(found: Floats, kind: Kind, cost: Callable[..., Priced], part: float) -> None:
+        """Adds what so much of a kind's packets cost, as a line in their sizes."""
+
+        def put(rate: Rate, priced: Priced, times: float = 1.0) -> None:
+            for (slot, resource), share in priced.items():
+                found[slot, rate, PLACE[resource]] += part * times * share
+
+        if kind.octets is None:
+            put(kind.packets, cost(kind.packets, SMALLEST_FRAME_BYTES))
+            return
+        small, large = cost(kind.packets, SMALL_BYTES), cost(kind.packets, LARGE_BYTES)
+        slope = {key: (large[key] - small.get(key, 0.0)) / (LARGE_BYTES - SMALL_BYTES) for key in large}
+        put(kind.octets, slope)
+        put(kind.packets, small)
+        put(kind.packets, slope, -SMALL_BYTES)
+        if kind.packets is Rate.FORWARD:
+            asked = cost(Rate.REQUESTS, SMALL_BYTES, request=1.0)
+            put(Rate.REQUESTS, {key: asked[key] - small.get(key, 0.0) for key in asked})
 
     def _cost(
         self,
@@ -196,6 +206,25 @@ class _Priced:
                 found[slot, Rate.NEW, PLACE[Resource.FLOWS]] += flows[chassis] * stay_s / slow.flow_limit.value
                 numbers = "slow_path.flow_limit", "slow_path.idle"
                 self.rests_on[self.profile, Rate.NEW, Resource.FLOWS].update(numbers)
+
+
+def early_part(case: Case, kind: Kind) -> float:
+    """Of a kind's packets the part that no card takes over for their coming early. What follows a first packet of UDP follows at
+    once; an answer behind a handshake takes a request's time, in which a card may have got the connection."""
+    if not kind.early or not case.first_in_software:
+        return 0.0
+    if kind.direction is Direction.FORWARD or not has_handshake(case):
+        return 1.0
+    card, soft = (
+        [case.cost(Phase.ESTABLISHED, d, SMALL_BYTES, request=0.5, software=software) for d in Direction]
+        for software in (False, True)
+    )
+    return answered_in_software(case, card, soft)
+
+
+def has_handshake(case: Case) -> bool:
+    """Whether the connections of a case of one path begin with one: a first packet of UDP carries data already."""
+    return case.of(Phase.ESTABLISHED, Direction.FORWARD)[0].protocol != UDP
 
 
 def check_profiles(profiles: Iterable[HardwareProfile]) -> None:
