@@ -26,7 +26,7 @@ from ytwin.performance.analytic import answer
 from ytwin.performance.choice import make_case
 from ytwin.performance.loads import Load, parse_load
 from ytwin.performance.mix import mixed
-from ytwin.performance.network import DELAY, build, card_table, jobs_for, pipeline_of, stretched
+from ytwin.performance.network import DELAY, CardTable, build, card_table, jobs_for, pipeline_of, stretched
 from ytwin.performance.network import leg as sized_leg
 from ytwin.performance.routes import paths, routes_of
 from ytwin.performance.simulate import (
@@ -202,6 +202,23 @@ def test_more_jobs_are_drawn_than_begin(load: Load):
     begun = int((result.sources[0].start_ps >= 0).sum())
     assert 0.5 * sum(run.jobs.values()) < begun < sum(run.jobs.values())
     assert jobs_for(made, run.run_ps) == run.jobs
+
+
+def test_numbers_are_drawn_for_those_who_miss_the_table_too():
+    """Three quarters of many connections pass 2 us of one core: hardly more jobs than that carries are drawn."""
+    slow = leg([(Share.UPCALL, "a", 2 * US, 1)], 3 * US)
+    one = replace(ONE, tables=(CardTable("a", 10**6, 1, 10**12, 10**10),), software=(slow, BACK), handshake=False)
+    load = RequestResponse("r", 50, requests_per_connection=5)
+    made = build([one], load, {}, 4e6)
+    (source,) = made.sources
+    assert isinstance(source, Closed)
+    assert source.admitted == pytest.approx(0.25, abs=0.001)
+    carries = 1e12 / (2 * US * 0.75)
+    jobs = jobs_for(made, 20 * MS)["backend"]
+    assert carries * 20e-3 < jobs < 1.5 * carries * 20e-3
+    assert (
+        fast.simulate(made, draw_network(made, Streams(1), {"backend": jobs}), 20 * MS)["backend"].start_ps < 0
+    ).any()
 
 
 def test_what_does_not_fit_is_said_before_anything_is_drawn():

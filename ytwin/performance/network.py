@@ -470,20 +470,28 @@ def jobs_for(network: Network, run_ps: int) -> dict[str, int]:
         if isinstance(source, Open):
             mean, spread = run_ps / source.gap_ps.mean, source.gap_ps.scv
         else:
-            # Steps of the first of so many requests count for that part; those of a table may be left out by all.
-            per = source.requests_per_connection or math.inf
-            works: dict[str, float] = {}
-            for step in source.steps:
-                part = 0.0 if step.table else 1 / per if step.opening else 1.0
-                works[step.station] = works.get(step.station, 0.0) + part * mean_ps(step.service_ps, source)
-            bound = closed_bounds(
-                source.clients, list(works.values()), [servers[s] for s in works], source.think_ps.mean
-            )
-            mean, spread = bound.throughput * run_ps, 1.0
+            # Who misses for good is drawn by connection: nearly the part that is not admitted, where there are many.
+            slowest = _at_most_per_ps(source, servers, 1.0) * run_ps
+            opened = source.clients + slowest / (source.requests_per_connection or math.inf)
+            part = source.admitted
+            missing = max(0.0, 1 - part - 6 * math.sqrt(part * (1 - part) / opened))
+            mean, spread = _at_most_per_ps(source, servers, missing) * run_ps, 1.0
         found[source.name] = math.ceil(mean + 6 * math.sqrt(spread * mean)) + (
             source.clients if isinstance(source, Closed) else 10
         )
     return found
+
+
+def _at_most_per_ps(source: Closed, servers: Mapping[str, int | None], missing: float) -> float:
+    """Jobs of a closed source by the bounds of its stations, if that part of them at least misses its table: steps of a table
+    count for it, steps of the first of so many requests for theirs."""
+    first = 1 / source.requests_per_connection if source.requests_per_connection else 0.0
+    works: dict[str, float] = {}
+    for step in source.steps:
+        part = (missing if step.table else 1.0) * (first if step.opening else 1.0)
+        works[step.station] = works.get(step.station, 0.0) + part * mean_ps(step.service_ps, source)
+    bound = closed_bounds(source.clients, list(works.values()), [servers[s] for s in works], source.think_ps.mean)
+    return bound.throughput
 
 
 def mean_ps(service: Service, source: Source) -> float:
