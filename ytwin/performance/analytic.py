@@ -164,7 +164,9 @@ def _filled(kinds: Sequence[_Streams], streams: int) -> tuple[list[float], str]:
             for d in kind.job.total.demands:
                 if d.share is not Share.INSERTION:
                     into[d.name] = into.get(d.name, 0.0) + times * streams * kind.share * slowness(d) / PS_PER_S
-        reached, limit = min(((1 - fixed.get(name, 0.0)) / each, name) for name, each in slope.items())
+        room = {name: (1 - fixed.get(name, 0.0)) / each for name, each in slope.items()}
+        limit = min(room, key=room.__getitem__)  # of equal ones the first on the way
+        reached = room[limit]
         if (reached, limit) < (mark.own, mark.why):
             break
         reached, limit = mark.own, mark.why
