@@ -14,7 +14,7 @@ from ytwin.hardware.model import HardwareProfile, Kind
 from ytwin.hardware.values import numbers, with_values
 from ytwin.performance.analytic import Answer, answer
 from ytwin.performance.choice import Case, make_case
-from ytwin.performance.jobs import Load
+from ytwin.performance.jobs import Load, frame_bytes
 from ytwin.performance.types import Metric, Prediction, Share, Value
 from ytwin.sim.workloads import BulkTcp, PacketRate
 
@@ -134,7 +134,8 @@ def _rest_on(case: Case, load: Load, found: Answer) -> set[tuple[str, str]]:
 def _beside(case: Case, load: Load, found: Answer) -> set[str]:
     """Numbers that values depend on without being work or latency of a packet."""
     paths = {"host.latency_scv"} if Metric.LATENCY_P99 in found.values else set()
-    if isinstance(load, BulkTcp):
+    asked = not isinstance(load, BulkTcp | PacketRate)
+    if isinstance(load, BulkTcp) or (asked and any(frame_bytes(one, load)[1] > 1 for _, one in case.alike)):
         paths.add("encapsulation.underlay_mtu")
         paths |= {"encapsulation.overhead"} if case.overhead_bytes else set()
     if Metric.INSTRUCTIONS in found.values and found.total.software_passes:
