@@ -54,9 +54,14 @@ def flat(cluster: room.Cluster, offered: Offered) -> dict[str, float]:
     return {f"{what} of {node}": float(now[i, PLACE[what]]) for i, node in enumerate(NODES) for what in RESOURCES}
 
 
-def by_load(protocol: str, card: str, load: str) -> dict[str, float]:
+@cache
+def surveyed(protocol: str, card: str) -> room.Cluster:
     on = hardware(protocol, card)
-    cluster = room.survey(on.twin.snapshot, on.twin.world, limits_of(on.twin.nodes), on.cards)
+    return room.survey(on.twin.snapshot, on.twin.world, limits_of(on.twin.nodes), on.cards)
+
+
+def by_load(protocol: str, card: str, load: str) -> dict[str, float]:
+    cluster = surveyed(protocol, card)
     return flat(cluster, room.offered(cluster, room.parse_traffic(load)))
 
 
