@@ -273,6 +273,7 @@ class StudySpec(Part):
     """drawn: every replication draws every profile number that has an interval from it, the same for all variants. Default:
     drawn where a comparison is made with formulas alone, else fixed."""
     common_random_numbers: bool = True
+    """Whether all variants have the same chance; else each has its own, which all that a search tries of one variant shares."""
     engine: Engine = "analytic"
     seed: Annotated[int, Field(ge=0)] = 1
     goal: Goal = Goal()
