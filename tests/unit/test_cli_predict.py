@@ -95,6 +95,9 @@ def test_what_latency_is_and_how_long_a_request_takes_is_said(
     assert re.search(rf"latency is one way: .* (one round trip|{trips:g} round trips), {took_us:.4g} us", out)
     _, out, _ = run(capsys, *PATH, "--load", "packets:rate=1 Mpps")
     assert "latency is one way, of a packet" in out
+    _, out, _ = run(capsys, *PATH, "--load", "packets:rate=1 Mpps", "--load", load, "--load", "bulk:streams=1")
+    meant = [line for line in out.splitlines() if "latency is one way" in line]
+    assert [line.partition(": latency")[0] for line in meant] == ["packets:rate=1 Mpps", load]
 
 
 def test_equal_seeds_give_equal_documents(capsys: pytest.CaptureFixture[str]) -> None:

@@ -242,7 +242,7 @@ def _print_dead(host: Host, way: _Way, json: bool) -> None:
 
 
 def _print(host: Host, found: Sequence[_Found]) -> None:
-    from ytwin.performance.render import render  # noqa: PLC0415
+    from ytwin.performance.render import render, what_latency_is  # noqa: PLC0415
     from ytwin.verify import offload as room  # noqa: PLC0415
 
     shown: set[tuple[str, tuple[str, ...]]] = set()
@@ -262,10 +262,16 @@ def _print(host: Host, found: Sequence[_Found]) -> None:
     if len(found) > 1:
         output.print_table(*_table(found))
         several = len({one.title for one in found}) > 1
+        labels = [f"{one.title + ', ' if several else ''}{one.load.name}" for one in found]
+        meant = [
+            f"{name}: {text}"
+            for name, one in zip(labels, found, strict=True)
+            for text in what_latency_is(one.prediction)
+        ]
+        if meant:
+            output.print_text("\n" + "\n".join(meant))
         told = dict.fromkeys(
-            f"note: {one.title + ', ' if several else ''}{one.load.name}: {note}"
-            for one in found
-            for note in one.prediction.notes
+            f"note: {name}: {note}" for name, one in zip(labels, found, strict=True) for note in one.prediction.notes
         )
         if told:
             output.print_text("\n" + "\n".join(told))

@@ -46,7 +46,7 @@ def render(prediction: Prediction) -> str:
     limit = prediction.limit or "no resource: latency, or the load itself"
     parts = [
         f"{prediction.load or 'load'} ({by}); limit: {limit}",
-        "\n".join([render_values(prediction), *_what_latency_is(prediction)]),
+        "\n".join([render_values(prediction), *what_latency_is(prediction)]),
         render_latency(prediction),
         render_work(prediction),
     ]
@@ -67,7 +67,8 @@ def render_values(prediction: Prediction) -> str:
     return format_table(("value", "", "unit", "low to high"), rows)
 
 
-def _what_latency_is(prediction: Prediction) -> list[str]:
+def what_latency_is(prediction: Prediction) -> list[str]:
+    """A line, where there is a latency: one way of what, and how long a request takes."""
     known = {v.metric: v.value for v in prediction.values}
     if Metric.LATENCY not in known:
         return []
