@@ -60,7 +60,9 @@ def test_several_loads_and_cards_are_one_table(capsys: pytest.CaptureFixture[str
     loads = ("--load", "bulk:streams=16", "--load", "packets:rate=1 Mpps,flows=10")
     code, out, _ = run(capsys, *PATH, *loads, "--card", "ovs-kernel", "--card", "connectx-6-dx")
     assert code == 0
-    table = out[out.index("CARDS ") : out.index("\n\n# What")].splitlines()
+    text, told = out[out.index("CARDS ") : out.index("\n\n# What")].split("\n\n")[:2]
+    assert told == "packets:rate=1 Mpps,flows=10: latency is one way, of a packet"
+    table = text.splitlines()
     assert [line.split("  ")[0] for line in table[1:]] == [
         *["ovs-kernel in every node"] * 2,
         *["connectx-6-dx in every node"] * 2,

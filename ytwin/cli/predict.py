@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -263,11 +264,13 @@ def _print(host: Host, found: Sequence[_Found]) -> None:
         output.print_table(*_table(found))
         several = len({one.title for one in found}) > 1
         labels = [f"{one.title + ', ' if several else ''}{one.load.name}" for one in found]
-        meant = [
-            f"{name}: {text}"
-            for name, one in zip(labels, found, strict=True)
+        texts = [(one.load.name, text) for one in found for text in what_latency_is(one.prediction)]
+        of_all = {each for each, count in Counter(texts).items() if count == len({one.title for one in found})}
+        meant = dict.fromkeys(
+            f"{one.load.name if (one.load.name, text) in of_all else label}: {text}"
+            for label, one in zip(labels, found, strict=True)
             for text in what_latency_is(one.prediction)
-        ]
+        )
         if meant:
             output.print_text("\n" + "\n".join(meant))
         told = dict.fromkeys(
