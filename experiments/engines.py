@@ -98,14 +98,19 @@ def piece_rate(pipeline: Pipeline, draws: SourceDraws, chunk: int) -> float:
     return draws.jobs / best_s(once)
 
 
+def first_jobs(draws: SourceDraws, count: int) -> SourceDraws:
+    """The first so many jobs of an open source."""
+    return SourceDraws(
+        draws.moments_ps[:count], draws.services_ps[:, :count], draws.connections[:count], draws.sizes_bytes[:count]
+    )
+
+
 def speeds(pipeline: Pipeline, seed: int, slow_jobs: int, jobs: int) -> dict[str, float]:
     """Packets per second of each engine; the simpy run is compared with the others on its packets."""
     arrivals = Arrivals.at_rate(RATE_PER_S)
     network = as_network(pipeline, arrivals)
     (draws,) = draw_network(network, Streams(seed), {"jobs": jobs})
-    few = SourceDraws(
-        *(a[..., :slow_jobs] for a in (draws.moments_ps, draws.services_ps, draws.connections, draws.sizes_bytes))
-    )
+    few = first_jobs(draws, slow_jobs)
     begin = time.perf_counter()
     truth = reference.simulate(network, [few])
     simpy_s = time.perf_counter() - begin
@@ -116,9 +121,7 @@ def speeds(pipeline: Pipeline, seed: int, slow_jobs: int, jobs: int) -> dict[str
     begin = time.perf_counter()
     summary = fast.stream(pipeline, arrivals, Streams(seed), jobs)
     streamed_s = time.perf_counter() - begin
-    medium = SourceDraws(
-        *(a[..., : jobs // 4] for a in (draws.moments_ps, draws.services_ps, draws.connections, draws.sizes_bytes))
-    )
+    medium = first_jobs(draws, jobs // 4)
     return {
         "simpy reference": slow_jobs / simpy_s,
         "event loop": medium.jobs / best_s(lambda: fast.simulate(network, [medium]), 1),
