@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from frozendict import frozendict
 
-from ytwin.performance.network import CardTable, Leg, Route
+from ytwin.performance.legs import CardTable, Leg, Route
 from ytwin.performance.types import Demand, LatencyPart, Metric, PathCost, Prediction, Share, Value
 from ytwin.sim.distributions import PerByte
 

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.performance_cases import formulas, leg, number, route
+from ytwin.performance.legs import CardTable, Route
 from ytwin.performance.loads import Load
-from ytwin.performance.network import CardTable, Route
 from ytwin.performance.simulate import simulate_routes
 from ytwin.performance.types import Metric, Prediction, Share
 from ytwin.sim.analytic import closed_mva, md1_wait, mmc_wait, mmc_wait_percentile

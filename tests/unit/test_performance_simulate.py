@@ -24,11 +24,12 @@ from ytwin.hardware import HardwareProfile, Kind, shipped, with_values
 from ytwin.performance import predict, simulate
 from ytwin.performance.analytic import answer
 from ytwin.performance.choice import make_case
+from ytwin.performance.legs import CardTable, card_table
+from ytwin.performance.legs import leg as sized_leg
 from ytwin.performance.lengths import LONGEST_PS, MOST_STREAMED_BYTES, default_duration_ps, planned
 from ytwin.performance.loads import Load, parse_load
 from ytwin.performance.mix import mixed
-from ytwin.performance.network import DELAY, CardTable, build, card_table, jobs_for, pipeline_of, stretched
-from ytwin.performance.network import leg as sized_leg
+from ytwin.performance.network import DELAY, build, jobs_for, pipeline_of, stretched
 from ytwin.performance.routes import paths, routes_of
 from ytwin.performance.simulate import simulate_network, simulate_routes
 from ytwin.performance.types import Metric, Share

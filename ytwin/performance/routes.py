@@ -12,8 +12,9 @@ from ytwin.datapath.program import Direction, Phase
 from ytwin.performance.choice import Case
 from ytwin.performance.cost import SMALLEST_FRAME_BYTES
 from ytwin.performance.jobs import behind, frame_bytes, inner_mtu_bytes, request_part, several
+from ytwin.performance.legs import Leg, Route, card_table, leg
 from ytwin.performance.loads import Load
-from ytwin.performance.network import Leg, Route, card_table, connections, leg, per_connection
+from ytwin.performance.network import connections, per_connection
 from ytwin.performance.tables import table_state
 from ytwin.performance.types import Metric, PathCost, Prediction
 from ytwin.sim.distributions import Constant

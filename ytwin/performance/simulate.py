@@ -21,6 +21,7 @@ from ytwin.core.units import PS_PER_S, bad, require
 from ytwin.performance.analytic import answer
 from ytwin.performance.choice import Case
 from ytwin.performance.jobs import Loaded
+from ytwin.performance.legs import Route
 from ytwin.performance.lengths import (
     Engine,
     Run,
@@ -33,7 +34,6 @@ from ytwin.performance.lengths import (
 from ytwin.performance.loads import Load
 from ytwin.performance.network import (
     DELAY,
-    Route,
     build,
     connections,
     handshake_steps,
