@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from tests.study_cases import job_of, queue, solve
 from ytwin.runs.workers import compute
-from ytwin.study.amounts import amount, ladder, written
-from ytwin.study.designs import quantile, variants
+from ytwin.study.amounts import FINER, amount, ladder, written
+from ytwin.study.designs import FINEST, quantile, variants
 from ytwin.study.goals import LIMIT, answer
 from ytwin.study.model import Distribution
 from ytwin.study.points import Asking, Result
@@ -51,7 +51,8 @@ def test_drawn_points_lie_inside_and_a_seed_gives_the_same(
 @few
 @given(exponent=st.integers(2, 6), seed=st.integers(0, 1000))
 def test_sobol_points_fill_every_part_of_the_range_once(exponent: int, seed: int):
-    """A power of two of a scrambled Sobol sequence has one point in each of so many equal parts, in every direction."""
+    """A power of two of a scrambled Sobol sequence has one point in each of so many equal parts, in every direction; those at an
+    edge may be told as just beyond it."""
     count = 2**exponent
     body = f"""
   parameters:
@@ -62,8 +63,8 @@ def test_sobol_points_fill_every_part_of_the_range_once(exponent: int, seed: int
 """
     found = variants(job_of(body).study.spec)
     for label in ("load.rate", "load.size"):
-        places = [int(float(v[label]) * count) for v in found]
-        assert sorted(places) == list(range(count))
+        for part, value in enumerate(sorted(float(v[label]) for v in found)):
+            assert part / count - 0.5 / FINEST <= value <= (part + 1) / count + 0.5 / FINEST
 
 
 @few
@@ -84,10 +85,14 @@ def test_quantiles_rise_from_low_to_high(low: float, width: float, mode: float, 
 @few
 @given(start=st.floats(1e-6, 1e6), factor=st.floats(1.01, 1e6), steps=st.integers(2, 30), log=st.booleans())
 def test_ladders_climb_evenly(start: float, factor: float, steps: int, log: bool):
-    values = [float(v) for v in ladder(start, start * factor, steps, log)]
+    values = [float(v) for v in ladder(start, start * factor, steps, log, exact=True)]
     assert len(values) == steps
     climbs = np.diff(np.log(values) if log else values)
     assert np.allclose(climbs, climbs[0], rtol=1e-6, atol=1e-9 * max(map(abs, values)))
+    said = [float(v) for v in ladder(start, start * factor, steps, log)]
+    step = factor ** (1 / (steps - 1)) - 1 if log else start * (factor - 1) / (steps - 1)
+    assert all(abs(a - b) <= (a * step if log else step) / FINER for a, b in zip(values, said, strict=True))
+    assert all(a < b for a, b in pairwise(said))
 
 
 @given(value=st.floats(1e-12, 1e15), dimension=st.sampled_from(["time", "rate", "bit rate", "size", "ratio", "count"]))

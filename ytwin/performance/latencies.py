@@ -123,3 +123,11 @@ def latencies(case: Case, mean: PathCost, ways: Sequence[Ways], waits: Waits | N
         Metric.LATENCY_P50: percentile(shares, 50) / 1e6,
         Metric.LATENCY_P99: percentile(shares, 99) / 1e6,
     }
+
+
+def order_ends(values: Mapping[Metric, float], bounds: dict[Metric, tuple[float, float]]) -> None:
+    """Neither end of the 99th percentile's interval is below that of the median's, nor of a mean that it exceeds."""
+    tail = Metric.LATENCY_P99
+    for metric in (Metric.LATENCY, Metric.LATENCY_P50):
+        if tail in values and metric in values and values[metric] <= values[tail]:
+            bounds[tail] = (max(bounds[tail][0], bounds[metric][0]), max(bounds[tail][1], bounds[metric][1]))

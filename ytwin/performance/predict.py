@@ -15,6 +15,7 @@ from ytwin.hardware.values import numbers, with_values
 from ytwin.performance.analytic import Answer, answer
 from ytwin.performance.choice import Case, make_case
 from ytwin.performance.jobs import Load, frame_bytes
+from ytwin.performance.latencies import order_ends
 from ytwin.performance.types import Metric, Prediction, Share, Value
 from ytwin.sim.workloads import BulkTcp, PacketRate
 
@@ -196,15 +197,11 @@ def _least(case: Case, load: Load, lowest: Mapping[Metric, Mapping[Numbers, str]
 
 
 def _in_order(values: Mapping[Metric, float], bounds: Bounds, least: Mapping[Metric, float]) -> None:
-    """Each end of a latency's interval against those of the others: whatever the numbers are, nothing is below the least, and the
-    99th percentile is not below the median, nor below a mean that it exceeds."""
+    """Each end of a latency's interval against those of the others: whatever the numbers are, nothing is below the least."""
     for metric, at_least in least.items():
         low, high = bounds[metric]
         bounds[metric] = (min(values[metric], max(low, at_least)), high)
-    tail = Metric.LATENCY_P99
-    for metric in (Metric.LATENCY, Metric.LATENCY_P50):
-        if tail in values and metric in values and values[metric] <= values[tail]:
-            bounds[tail] = (max(bounds[tail][0], bounds[metric][0]), max(bounds[tail][1], bounds[metric][1]))
+    order_ends(values, bounds)
 
 
 def _moved(case: Case, ends: Mapping[Numbers, str]) -> dict[str, HardwareProfile]:

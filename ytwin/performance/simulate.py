@@ -21,6 +21,7 @@ from ytwin.core.units import PS_PER_S, bad, require
 from ytwin.performance.analytic import answer
 from ytwin.performance.choice import Case
 from ytwin.performance.jobs import Loaded
+from ytwin.performance.latencies import order_ends
 from ytwin.performance.legs import Route
 from ytwin.performance.lengths import (
     Engine,
@@ -355,18 +356,10 @@ def _measured(load: Load, outcomes: Sequence[Outcome], offered_per_s: float) -> 
             samples = [latencies[i] / 1e6 for latencies in known]
             if not any(math.isnan(sample) for sample in samples):
                 found.append(_value(metric, samples))
-    return _in_order({v.metric: v for v in found})
-
-
-def _in_order(values: dict[Metric, Value]) -> dict[Metric, Value]:
-    """No end of the 99th percentile's interval is below that of the median's, nor of a mean that it exceeds: few replications
-    give each its own idea of how far they lie apart."""
-    tail = values.get(Metric.LATENCY_P99)
-    for metric in (Metric.LATENCY, Metric.LATENCY_P50):
-        below = values.get(metric)
-        if tail is not None and below is not None and below.value <= tail.value:
-            tail = replace(tail, low=max(tail.low, below.low), high=max(tail.high, below.high))
-    return values if tail is None else {**values, Metric.LATENCY_P99: tail}
+    bounds = {v.metric: (v.low, v.high) for v in found}
+    # Few replications give each metric its own idea of how far they lie apart.
+    order_ends({v.metric: v.value for v in found}, bounds)
+    return {v.metric: Value(v.metric, v.value, *bounds[v.metric]) for v in found}
 
 
 _MEASURED: Final = (Metric.LATENCY, Metric.LATENCY_P50, Metric.LATENCY_P99, Metric.LOSS)
