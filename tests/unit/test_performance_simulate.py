@@ -396,6 +396,21 @@ def test_no_run_is_longer_than_a_day_and_a_clock():
     assert "--duration" not in note
 
 
+def test_a_run_that_ends_before_what_is_lost_is_sent_again_says_of_whom_it_tells():
+    """A hundred clients overflow a short queue, and most wait for TCP's retransmission, which is longer than a short run."""
+    found, verdicts, cards = article("ovs-kernel")
+    few = {"slow_path.queue": 8.0, "slow_path.cores": 1.0}
+    narrow = {c: with_values(card, few, kind=Kind.ASSUMED, source="test") for c, card in cards.items()}
+    load = parse_load("rr:clients=100").load
+    notes = [
+        predict(found, verdicts, on, load, engine="fast", duration_ps=20 * MS, intervals=False).notes
+        for on in (narrow, cards)
+    ]
+    told = ["of 100 clients: requests of the others did not end in 20 ms" in " ".join(said) for said in notes]
+    assert told == [True, False]
+    assert any("sent again after 200 ms" in note for note in notes[0])
+
+
 def test_a_run_in_which_nothing_is_done_is_no_answer():
     found, verdicts, cards = article("ovs-kernel")
     for text in ("rr:clients=3", "packets:rate=1 kpps,flows=4"):

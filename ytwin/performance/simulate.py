@@ -47,11 +47,11 @@ from ytwin.performance.routes import opened_per_s, routes_of
 from ytwin.performance.types import Metric, Prediction, Value
 from ytwin.sim import fast, reference
 from ytwin.sim.distributions import Constant, LogNormal, Service
-from ytwin.sim.model import Closed
+from ytwin.sim.model import Closed, Network
 from ytwin.sim.results import Result
 from ytwin.sim.statistics import mean_of, warmup_mser
 from ytwin.sim.streams import Streams, draw_network
-from ytwin.sim.workloads import BulkTcp, OpenRequests, PacketRate
+from ytwin.sim.workloads import BulkTcp, ConnectRequestResponse, OpenRequests, PacketRate, RequestResponse
 
 Floats = npt.NDArray[np.float64]
 
@@ -248,6 +248,8 @@ def simulate_routes(
             "duration", "duration", f"not one job was done in {time_text(duration)}: there is nothing to tell", hint
         )
     found = _measured(load, outcomes, _overloaded(load, analytic, limit_per_s))
+    trips = float(np.mean([o.round_trips for o in outcomes]))
+    unfinished = _unfinished(load, found, trips, networks[0], duration)
     values = [
         found.pop(v.metric) if v.metric in found else _carried(v, analytic, outcomes, load)
         for v in analytic.values
@@ -259,14 +261,34 @@ def simulate_routes(
         values=(*values, *found.values()),
         engine=engine,
         seed=seed,
-        round_trips=float(np.mean([o.round_trips for o in outcomes])) if analytic.round_trips else 0.0,
+        round_trips=trips if analytic.round_trips else 0.0,
         utilisation=frozendict({name: busy[name] for name in sorted(busy) if name != DELAY}),
         notes=(
             *analytic.notes,
             *few_round_trips(networks[0], duration, expected),
             *few_jobs(networks[0], duration),
+            *unfinished,
             *_stored_whole(routes),
         ),
+    )
+
+
+def _unfinished(
+    load: Load, found: Mapping[Metric, Value], trips: float, network: Network, duration_ps: int
+) -> tuple[str, ...]:
+    """What a run says that is too short for the requests of some clients, so that it tells of the others: clients = rate *
+    (time of a request + think time) does not hold of it (Little 1961)."""
+    if not isinstance(load, RequestResponse | ConnectRequestResponse) or Metric.LATENCY not in found:
+        return ()
+    took_s = 2 * trips * found[Metric.LATENCY].value / 1e6 + load.think_ps.mean / PS_PER_S
+    counted = found[Metric.REQUEST_RATE].value * took_s
+    if counted > 0.95 * load.clients:
+        return ()
+    again_ps = max(source.retry_ps for source in network.sources if isinstance(source, Closed))
+    return (
+        f"latency and loss are those of {counted:.0f} of {load.clients} clients: requests of the others did not end in "
+        f"{time_text(duration_ps)} (what is lost is sent again after {time_text(again_ps)}); "
+        f"--duration '{time_text(max(5 * again_ps, 2 * duration_ps))}' tells of more",
     )
 
 
