@@ -176,6 +176,7 @@ class _Asked:
     def _traced(self, text: str) -> _Way:
         from ytwin.datapath import limited, limits_of, programs  # noqa: PLC0415
         from ytwin.datapath.program import Phase  # noqa: PLC0415
+        from ytwin.trace.conversation import endpoint  # noqa: PLC0415
         from ytwin.verify.offload import unanswered  # noqa: PLC0415
 
         to = find_served(self.twin, self.host, text, self.protocol, self.ipv6)
@@ -185,7 +186,7 @@ class _Asked:
         alive = {p.backend for p in made if p.delivered and p.phase is not Phase.IDLE} - {
             p.backend for p in made if not p.delivered and p.phase is not Phase.IDLE
         }
-        address = f"[{to.address}]:{to.port}" if ":" in to.address else f"{to.address}:{to.port}"
+        address = endpoint(to.address, to.port)
         reason = "" if alive else f"{conversation.verdict.value}: {conversation.reason}"
         some = tuple(p for p in made if p.backend in alive)
         return _Way(1.0, text, address, some, reason, unanswered(conversation))

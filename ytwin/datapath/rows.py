@@ -11,6 +11,7 @@ import re
 from collections import defaultdict
 
 from ytwin.logical.southbound import DatapathId, LogicalFlow, Southbound
+from ytwin.trace.conversation import endpoint
 
 _TABLE_OF = {"switch": "Logical_Switch", "router": "Logical_Router"}
 _BALANCING = ("_lb", "pre_stateful", "stateful", "hairpin", "pre_acl", "_acl")
@@ -49,7 +50,7 @@ class Rows:
                     self._on[datapath].setdefault(flow.source, ())
             if flow.stage == "lr_in_dnat" and (called := _CALLED.search(flow.match)):
                 address, protocol, port = called.groups()
-                vip = f"{protocol} [{address}]:{port}" if ":" in address else f"{protocol} {address}:{port}"
+                vip = f"{protocol} {endpoint(address, int(port))}"
                 self._services[vip].add(_service(flow.source))
                 for datapath in flow.datapaths:
                     self._sharing[datapath, address][flow.source].add(vip)

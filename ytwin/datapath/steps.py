@@ -11,6 +11,7 @@ from ytwin.datapath.passes import Entry
 from ytwin.datapath.program import Op, Operation, Pass
 from ytwin.logical import actions as act
 from ytwin.logical.parse_actions import parse_actions
+from ytwin.trace.conversation import endpoint
 from ytwin.trace.types import Hop, Packet
 
 _SAID = re.compile(r"ct\(([^)]*)\): (\w+)( reply)?(?:, ([^;]*))?")
@@ -128,9 +129,9 @@ class Stepper:
         before, after = self._now, hop.packet
         detail = f"{form} in zone {zone or '0'}: {state}{reply}" + (f", {translated}" if translated else "")
         if (after.ip_dst, after.dst_port) != (before.ip_dst, before.dst_port):
-            detail += f", destination {_endpoint(after.ip_dst, after.dst_port)}"
+            detail += f", destination {endpoint(after.ip_dst, after.dst_port)}"
         if (after.ip_src, after.src_port) != (before.ip_src, before.src_port):
-            detail += f", source {_endpoint(after.ip_src, after.src_port)}"
+            detail += f", source {endpoint(after.ip_src, after.src_port)}"
         self._add(Op.CT, detail, hop, state)
         if commits:
             self._add(Op.CT_COMMIT, f"zone {zone or '0'}", hop, state)
@@ -201,9 +202,3 @@ def _nat_form(action: act.CtNat) -> tuple[str, bool]:
     if not action.address:
         return "ct(nat)", False
     return f"ct(commit,nat({'dst' if 'dnat' in action.kind else 'src'}))", True
-
-
-def _endpoint(address: str, port: int) -> str:
-    if not port:
-        return address
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

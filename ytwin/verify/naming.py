@@ -10,6 +10,7 @@ from ytwin.core.errors import YtwinError
 from ytwin.resources.addresses import version_of
 from ytwin.resources.snapshot import Snapshot
 from ytwin.resources.workload import workloads
+from ytwin.trace.conversation import endpoint
 from ytwin.trace.types import Host, World
 from ytwin.verify.expect import EIP, Target, targets
 
@@ -84,7 +85,7 @@ def find_served(twin: Named, client: Host, text: str, protocol: str, want_ipv6: 
         if protocol in ("", spoken):
             return Destination(to.address, port, spoken)
     known = ", ".join(f"{port}/{spoken}" for port, spoken in offered)
-    with_port = f"[{to.address}]:80" if text.strip("[]") == to.address and ":" in to.address else f"{text}:80"
+    with_port = endpoint(to.address, 80) if text.strip("[]") == to.address else f"{text}:80"
     raise YtwinError(f"{text}: give a port{f'; it has {known}' if known else f', such as {with_port}'}")
 
 

@@ -19,6 +19,7 @@ from ytwin.datapath.rows import Rows
 from ytwin.hardware.model import HardwareProfile
 from ytwin.logical.southbound import LogicalFlow
 from ytwin.resources.snapshot import Snapshot
+from ytwin.trace.conversation import endpoint
 from ytwin.trace.types import Conversation, Host, Verdict, World
 from ytwin.verify.expect import Target, expectation
 from ytwin.verify.paths import Delivered
@@ -84,8 +85,7 @@ def _asked(delivered: Delivered) -> tuple[tuple[str, str, str], ...]:
 
 
 def _question(client: Host, target: Target) -> tuple[str, str, str]:
-    address = f"[{target.address}]" if ":" in target.address else target.address
-    return client.name, target.service, f"{address}:{target.port}"
+    return client.name, target.service, endpoint(target.address, target.port)
 
 
 def unanswered(conversation: Conversation) -> str:
