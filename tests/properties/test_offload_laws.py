@@ -20,7 +20,7 @@ from ytwin.logical.southbound import DatapathId, LogicalFlow
 from ytwin.resources.codec import dump
 from ytwin.verify import offload as room
 from ytwin.verify import paths
-from ytwin.verify.paths import delivered
+from ytwin.verify.paths import promised
 
 FIELDS = ("ct.inv", "ct_label.natted", "ct_label", "ct_nw_proto", "ip4.dst")
 STATES = ("", "new", "established")
@@ -165,9 +165,9 @@ def test_a_shared_walk_has_the_verdict_of_an_own_one(seed: int, many: bool) -> N
     before = paths.MANY
     try:
         paths.MANY = 0 if many else 1 << 30
-        shared = delivered(twin.snapshot, twin.world, limits, unlike)
+        shared = promised(twin.snapshot, twin.world, limits, unlike)
         paths.MANY = 1 << 30
-        own = delivered(twin.snapshot, twin.world, limits, {chassis: chassis for chassis in twin.world.chassis})
+        own = promised(twin.snapshot, twin.world, limits, {chassis: chassis for chassis in twin.world.chassis})
     finally:
         paths.MANY = before
     told, true = outcomes(twin, shared, on), outcomes(twin, own, on)
@@ -181,7 +181,7 @@ def test_every_flow_or_port_behind_a_reason_has_a_row(seed: int, card: str) -> N
     twin = drawn(seed)
     names = {str(key) for key in twin.northbound.rows}
     on = dict.fromkeys(twin.world.chassis, shipped()[card])
-    found = delivered(twin.snapshot, twin.world, limits_of(twin.nodes), {})
+    found = promised(twin.snapshot, twin.world, limits_of(twin.nodes), {})
     for one in room.judged(room.compiled(found, twin.world), on, Rows(twin.southbound)):
         for reason in one.verdict.reasons:
             assert set(reason.rows) <= names

@@ -20,7 +20,7 @@ from ytwin.hardware import shipped
 from ytwin.northd import northd
 from ytwin.trace.world import build_world
 from ytwin.verify import offload as room
-from ytwin.verify.paths import delivered
+from ytwin.verify.paths import promised
 
 FOLDER = Path(__file__).parents[2] / "topologies" / "four-scenarios"
 CARDS = ("yusur-dpu-2x100g", "connectx-6-dx", "bluefield-2")
@@ -45,7 +45,7 @@ def twin(old: str = "", new: str = "") -> pipeline.Twin:
 def walked(old: str = "", new: str = "") -> tuple[room.Compiled, ...]:
     here = twin(old, new)
     some = None if not old else lambda _client, target: target.service == "default/scenario1"
-    return room.compiled(delivered(here.snapshot, here.world, limits_of(here.nodes), {}, wanted=some), here.world)
+    return room.compiled(promised(here.snapshot, here.world, limits_of(here.nodes), {}, wanted=some), here.world)
 
 
 def judged(card: str, old: str = "", new: str = "") -> tuple[room.Judged, ...]:
@@ -173,7 +173,7 @@ def test_a_match_on_ct_inv_is_a_reason_where_northd_writes_one(used: bool) -> No
     northbound = replace(here.northbound, options=options)
     southbound = northd(northbound)
     world = build_world(here.snapshot, northbound, here.nodes, southbound)
-    wanted = delivered(here.snapshot, world, limits_of(here.nodes), {}, wanted=lambda _c, t: t.service.endswith("1"))
+    wanted = promised(here.snapshot, world, limits_of(here.nodes), {}, wanted=lambda _c, t: t.service.endswith("1"))
     for card, knows in (("yusur-dpu-2x100g", False), ("connectx-6-dx", True)):
         cards = dict.fromkeys(world.chassis, shipped()[card])
         found = room.judged(room.compiled(wanted, world), cards, Rows(southbound))

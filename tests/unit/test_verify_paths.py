@@ -46,7 +46,7 @@ def test_a_service_with_one_backend_shares_no_walk_with_one_that_chooses(monkeyp
     )
     twin = pipeline.build(pipeline.read(files))
     monkeypatch.setattr(paths, "MANY", 0)
-    found = paths.delivered(twin.snapshot, twin.world, limits_of(twin.nodes), {})
+    found = paths.promised(twin.snapshot, twin.world, limits_of(twin.nodes), {})
     together = [{target.service for _, target in one.questions} for one in found]
     assert {"default/single"} in together
     assert not any({"default/single", "default/double"} <= services for services in together)

@@ -74,21 +74,6 @@ class _Conversations(Answers):
         )
 
 
-def delivered(
-    snapshot: Snapshot,
-    world: World,
-    limits: Mapping[str, Limit],
-    unlike: Mapping[str, Hashable],
-    clients: Iterable[Host] | None = None,
-    wanted: Wanted | None = None,
-    progress: Progress | None = None,
-    kinds: Iterable[str] = (),
-) -> tuple[Delivered, ...]:
-    """Those of `promised` that have a delivered path."""
-    found = promised(snapshot, world, limits, unlike, clients, wanted, progress, kinds)
-    return tuple(one for one in found if one.backends)
-
-
 def promised(
     snapshot: Snapshot,
     world: World,
