@@ -75,8 +75,6 @@ def what_latency_is(prediction: Prediction) -> list[str]:
     if prediction.reply is None:
         return ["latency is one way, of a packet"]
     trips = prediction.round_trips
-    if not trips:
-        return ["latency is one way, half of a request's round trip"]
     took = f"{number(2 * trips * known[Metric.LATENCY])} us"
     if trips == 1:
         return [f"latency is one way: a request is one round trip, {took}"]
