@@ -30,7 +30,7 @@ from ytwin.performance.lengths import LONGEST_PS, MOST_STREAMED_BYTES, default_d
 from ytwin.performance.loads import Load, parse_load
 from ytwin.performance.mix import mixed
 from ytwin.performance.network import DELAY, build, jobs_for, pipeline_of, stretched
-from ytwin.performance.routes import paths, routes_of
+from ytwin.performance.routes import routes_of
 from ytwin.performance.simulate import simulate_network, simulate_routes
 from ytwin.performance.types import Metric, Share
 from ytwin.sim import fast
@@ -535,7 +535,7 @@ def test_notes_of_tables_say_whose_rate_they_are_of():
 def test_every_path_has_its_weight():
     found, verdicts, cards = article("yusur-dpu-2x100g")
     case = make_case(found, verdicts, cards)
-    assert sorted(weight for _, weight in paths(case)) == [1, 1]
+    assert sorted(weight for _, weight in case.paths) == [1, 1]
     backends = sorted({p.backend for p in found})
     parts = [[p for p in found if p.backend == backend] for backend in backends]
     mix = mixed([(3, parts[0]), (1, parts[1])])

@@ -121,7 +121,7 @@ class _Streams:
 
 
 def _bulk(case: Case, load: BulkTcp) -> Answer:
-    loaded = Loaded(case, load, load.streams, math.inf)
+    loaded = Loaded.of(case, load)
     kinds = [_streams(share, one, load) for share, one in loaded.alike()]
     each, limit = _filled(kinds, load.streams)
     rate = load.streams * sum(kind.share * x for kind, x in zip(kinds, each, strict=True))
@@ -174,8 +174,7 @@ def _filled(kinds: Sequence[_Streams], streams: int) -> tuple[list[float], str]:
 
 
 def _packets(case: Case, load: PacketRate) -> Answer:
-    per = math.inf if load.jobs_per_flow is None else load.jobs_per_flow
-    loaded = Loaded(case, load, load.flows, per)
+    loaded = Loaded.of(case, load)
     rate = _highest(loaded, load.rate_per_s, lambda x: _carries(loaded.one_way(x).total)[0])
     job = loaded.one_way(rate)
     limit = _carries(job.total)[1] if load.rate_per_s > rate else ""
@@ -194,8 +193,7 @@ def _packets(case: Case, load: PacketRate) -> Answer:
 
 
 def _open_requests(case: Case, load: OpenRequests) -> Answer:
-    per = math.inf if load.requests_per_connection is None else load.requests_per_connection
-    loaded = Loaded(case, load, load.connections, per)
+    loaded = Loaded.of(case, load)
     offered = PS_PER_S / load.gap_ps.mean
     rate = _highest(loaded, offered, lambda x: _carries(loaded.there_and_back(x).total)[0])
     job = loaded.there_and_back(rate)
@@ -233,8 +231,7 @@ def _visited_twice(job: Job, limit: str) -> tuple[str, ...]:
 
 
 def _closed(case: Case, load: RequestResponse | ConnectRequestResponse) -> Answer:
-    asked = load.requests if isinstance(load, ConnectRequestResponse) else load.requests_per_connection
-    loaded = Loaded(case, load, load.clients, math.inf if asked is None else asked)
+    loaded = Loaded.of(case, load)
 
     def given(jobs_per_s: float) -> float:
         job = loaded.there_and_back(jobs_per_s)

@@ -80,6 +80,33 @@ def payload_bits(case: Case, load: BulkTcp) -> float:
     return 8.0 * mss_bytes(inner_mtu_bytes(case, load), 0, load.ipv6 or case.ipv6)
 
 
+def connections(load: Load) -> int:
+    """How many there are at a time."""
+    match load:
+        case BulkTcp():
+            return load.streams
+        case PacketRate():
+            return load.flows
+        case RequestResponse() | ConnectRequestResponse():
+            return load.clients
+        case OpenRequests():
+            return load.connections
+
+
+def per_connection(load: Load) -> float:
+    """Jobs of a connection; endless where it stays."""
+    match load:
+        case BulkTcp():
+            given = None
+        case PacketRate():
+            given = load.jobs_per_flow
+        case RequestResponse() | OpenRequests():
+            given = load.requests_per_connection
+        case ConnectRequestResponse():
+            given = load.requests
+    return math.inf if given is None else given
+
+
 def request_part(load: Load, frames: float) -> float:
     """What a packet of the load is of a request and its answer: 0 where there are no requests."""
     return 0.0 if isinstance(load, BulkTcp | PacketRate) else 0.5 / frames
@@ -94,6 +121,11 @@ class Loaded:
     connections: int
     jobs_per_connection: float
     """Endless where connections stay."""
+
+    @classmethod
+    def of(cls, case: Case, load: Load) -> Loaded:
+        """With as many connections as the load says."""
+        return cls(case, load, connections(load), per_connection(load))
 
     def __post_init__(self) -> None:
         if isinstance(self.load, BulkTcp):

@@ -24,6 +24,7 @@ from typing import Final
 
 from ytwin.core.units import PS_PER_S, bad
 from ytwin.hardware.model import HardwareProfile
+from ytwin.performance.jobs import connections, per_connection
 from ytwin.performance.legs import CardTable, Leg, Route
 from ytwin.performance.loads import Load
 from ytwin.performance.types import Demand, Share
@@ -225,33 +226,6 @@ def _with_room(routes: Sequence[Route], load: Load, connections_per_s: float) ->
             weight = route.weight * (1 - inside)
             found.append(replace(route, name=name, weight=weight, forward=forward, reply=reply, tables=()))
     return found
-
-
-def connections(load: Load) -> int:
-    """How many there are at a time."""
-    match load:
-        case BulkTcp():
-            return load.streams
-        case PacketRate():
-            return load.flows
-        case RequestResponse() | ConnectRequestResponse():
-            return load.clients
-        case OpenRequests():
-            return load.connections
-
-
-def per_connection(load: Load) -> float:
-    """Jobs of a connection; endless where it stays."""
-    match load:
-        case BulkTcp():
-            given = None
-        case PacketRate():
-            given = load.jobs_per_flow
-        case RequestResponse() | OpenRequests():
-            given = load.requests_per_connection
-        case ConnectRequestResponse():
-            given = load.requests
-    return math.inf if given is None else given
 
 
 def changing(load: Load) -> bool:

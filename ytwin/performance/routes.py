@@ -11,27 +11,26 @@ from ytwin.core.units import PS_PER_S
 from ytwin.datapath.program import Direction, Phase
 from ytwin.performance.choice import Case
 from ytwin.performance.cost import SMALLEST_FRAME_BYTES
-from ytwin.performance.jobs import behind, frame_bytes, inner_mtu_bytes, request_part, several
+from ytwin.performance.jobs import (
+    behind,
+    connections,
+    frame_bytes,
+    inner_mtu_bytes,
+    per_connection,
+    request_part,
+    several,
+)
 from ytwin.performance.legs import Leg, Route, card_table, leg
 from ytwin.performance.loads import Load
-from ytwin.performance.network import connections, per_connection
 from ytwin.performance.tables import table_state
-from ytwin.performance.types import Metric, PathCost, Prediction
+from ytwin.performance.types import PathCost, Prediction
 from ytwin.sim.distributions import Constant
 from ytwin.sim.workloads import BulkTcp, PacketRate, mss_bytes
 
 
-def paths(case: Case) -> tuple[tuple[Case, int], ...]:
-    """One case per path, and how often it stands there: its weight."""
-    return case.paths
-
-
 def opened_per_s(load: Load, analytic: Prediction) -> float:
     """New connections, by what the formulas say of the rate."""
-    jobs = next((v.value for v in analytic.values if v.metric is Metric.REQUEST_RATE), 0.0)
-    if isinstance(load, PacketRate):
-        jobs = analytic[Metric.PACKET_RATE].value * 1e6
-    return jobs / per_connection(load)
+    return analytic.jobs_per_s / per_connection(load)
 
 
 @dataclass(frozen=True)

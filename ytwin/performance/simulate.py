@@ -36,9 +36,7 @@ from ytwin.performance.loads import Load
 from ytwin.performance.network import (
     DELAY,
     build,
-    connections,
     handshake_steps,
-    per_connection,
     pipeline_of,
     queues,
     turns,
@@ -205,12 +203,6 @@ def _with_delays(
     return float((values * shares).sum()), median, p99
 
 
-def _expected_per_s(analytic: Prediction) -> float:
-    """Jobs per second by formula; 0: none is known."""
-    known = {v.metric: v.value for v in analytic.values}
-    return known.get(Metric.REQUEST_RATE, 1e6 * known.get(Metric.PACKET_RATE, 0.0))
-
-
 def simulate_routes(
     routes: Sequence[Route],
     load: Load,
@@ -236,7 +228,7 @@ def simulate_routes(
     networks = [
         build(routes, load, places, connections_per_s, limit_per_s, turn) for turn in range(turns(len(routes), load))
     ]
-    expected = _expected_per_s(analytic)
+    expected = analytic.jobs_per_s
     long_enough_ps = default_duration_ps(networks[0], engine, expected)
     duration = long_enough_ps if duration_ps is None else duration_ps
     asking = not isinstance(load, BulkTcp | PacketRate)
@@ -340,8 +332,8 @@ def simulate(
 def _said_by_formulas(case: Case, load: Load, analytic: Prediction) -> tuple[str, ...]:
     """The formulas' notes. Of tables whose state depends on the rate it is said that it is theirs: by it the engine shares out
     the places, and what it then measures may be another."""
-    loaded = Loaded(case, load, connections(load), per_connection(load))
-    theirs = set(loaded.notes(_expected_per_s(analytic))) - set(loaded.notes(0.0))
+    loaded = Loaded.of(case, load)
+    theirs = set(loaded.notes(analytic.jobs_per_s)) - set(loaded.notes(0.0))
     return tuple(f"at the formulas' rate, {note}" if note in theirs else note for note in analytic.notes)
 
 

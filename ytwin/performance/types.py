@@ -159,6 +159,12 @@ class Prediction:
                 return value
         raise KeyError(metric)
 
+    @property
+    def jobs_per_s(self) -> float:
+        """Requests per second, or packets where there are no requests; 0: neither is known."""
+        known = {v.metric: v.value for v in self.values}
+        return known.get(Metric.REQUEST_RATE, 1e6 * known.get(Metric.PACKET_RATE, 0.0))
+
     def __str__(self) -> str:
         from ytwin.performance.render import render  # noqa: PLC0415 (it prints this type, so it imports this module)
 
