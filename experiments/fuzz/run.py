@@ -39,8 +39,8 @@ def document(seed: int, index: int) -> str:
 def outcome(seed: int, index: int) -> Outcome:
     """Decode one document. What is valid must also survive being written and read again."""
     try:
+        text = document(seed, index)
         with _clock():
-            text = document(seed, index)
             snapshot = decode({"mutated.yaml": text})
             again = decode({"again.yaml": dump(snapshot.objects.values())})
         if again.objects != snapshot.objects:

@@ -11,7 +11,7 @@ from frozendict import frozendict
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from experiments.fuzz.mutate import SEPARATOR, corpus
+from experiments.fuzz.mutate import SEPARATOR, change_tree, corpus
 from experiments.fuzz.run import document, outcome
 from ytwin.resources.codec import KINDS, decode, dump, parse
 from ytwin.resources.fields import KEPT
@@ -116,3 +116,11 @@ def test_mutated_documents_are_accepted_or_refused() -> None:
 def test_a_mutation_replays_by_seed_and_index() -> None:
     assert [document(3, index) for index in range(20)] == [document(3, index) for index in range(20)]
     assert document(3, 1) != document(4, 1)
+
+
+@pytest.mark.parametrize(
+    "text", ["x: !!int ''", "x: !!bool maybe", "x: !!timestamp soon", "x: !!float ''", "x: [", "x: \x07"]
+)
+def test_texts_that_pyyaml_cannot_load_are_mutated_all_the_same(text: str) -> None:
+    for index in range(20):
+        assert isinstance(change_tree(random.Random(index), text), str)
