@@ -8,6 +8,7 @@ from ipaddress import ip_address
 from math import ceil, log
 
 from ytwin.datapath import Limit, limited
+from ytwin.logical.addresses import endpoint
 from ytwin.northbound.rows import LoadBalancer
 from ytwin.pipeline import Twin
 from ytwin.trace import Tracer
@@ -59,8 +60,8 @@ class Question:
 
     @property
     def name(self) -> str:
-        at = f"[{self.address}]" if ":" in self.address else self.address
-        return f"{self.client} -> {self.service} {at}:{self.port}/{self.protocol}"
+        at = endpoint(self.address, self.port)
+        return f"{self.client} -> {self.service} {at}/{self.protocol}"
 
     @property
     def at_least(self) -> int:

@@ -27,6 +27,7 @@ from deployer.wire.traffic import Traffic, why_not
 from ytwin.core.tables import format_table
 from ytwin.datapath import LIMITS, Entry, Overrun, Stay, limited, overruns, programs, stays
 from ytwin.datapath.program import Direction, Phase, Visit
+from ytwin.logical.addresses import endpoint
 from ytwin.pipeline import Twin
 from ytwin.trace import Tracer
 from ytwin.trace.conversation import CLIENT_PORT
@@ -186,8 +187,8 @@ class _Cell:
 
     @property
     def name(self) -> str:
-        at = f"[{self.target.address}]" if ":" in self.target.address else self.target.address
-        return f"{self.client.name} -> {self.target.service} {at}:{self.target.port}/{self.target.protocol}"
+        at = endpoint(self.target.address, self.target.port)
+        return f"{self.client.name} -> {self.target.service} {at}/{self.target.protocol}"
 
     @property
     def sticky(self) -> bool:

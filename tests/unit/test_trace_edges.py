@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from frozendict import frozendict
 
-from ytwin.logical.addresses import ip_int, ipv6_text, mac_int
+from ytwin.logical.addresses import ip_int, ipv6_text, mac_int, split_endpoint
 from ytwin.logical.southbound import DatapathId, PortBinding, SbLoadBalancer
 from ytwin.logical.state import (
     PacketState,
@@ -15,7 +15,7 @@ from ytwin.logical.state import (
     transport,
 )
 from ytwin.trace.conntrack import Conntrack, Zone
-from ytwin.trace.hairpin import Hairpins, check_hairpin, check_hairpin_reply, split_endpoint
+from ytwin.trace.hairpin import Hairpins, check_hairpin, check_hairpin_reply
 from ytwin.trace.security import link_local, violates_in, violates_out
 
 LS = DatapathId("switch", "s")

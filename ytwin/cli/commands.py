@@ -19,6 +19,7 @@ from ytwin.controllers import remember
 from ytwin.core.errors import Unsupported, YtwinError
 from ytwin.datapath import limited, limits_of, passes_to_json, programs, programs_to_json, render_passes
 from ytwin.generate import generate as generate_objects
+from ytwin.logical.addresses import endpoint
 from ytwin.logical.southbound import LogicalFlow
 from ytwin.northbound.jsonform import to_json as northbound_to_json
 from ytwin.northbound.nbctl import nbctl_script
@@ -288,7 +289,7 @@ def _print_report(report: Report) -> None:
 
 
 def _cell_row(cell: Cell) -> tuple[object, ...]:
-    at = f"[{cell.address}]:{cell.port}" if ":" in cell.address else f"{cell.address}:{cell.port}"
+    at = endpoint(cell.address, cell.port)
     backends = ",".join(b.name for b in cell.backends)
     mark = "ok" if cell.holds else "FAIL"
     return mark, cell.client, cell.service, f"{cell.protocol}/{at}", cell.expected, cell.verdict, backends, cell.reason

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ytwin.logical.addresses import endpoint
 from ytwin.resources import model
 from ytwin.resources.model import Resource
 from ytwin.resources.snapshot import Snapshot, id_of
@@ -71,7 +72,7 @@ def _core_service(r: Any, _s: Snapshot) -> tuple[object, ...]:
 def _endpoints(r: Any, _s: Snapshot) -> tuple[object, ...]:
     def listed(name: str) -> str:
         pairs = ((a.ip, p.port) for s in r.subsets for a in getattr(s, name) for p in s.ports)
-        texts = dict.fromkeys(f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}" for ip, port in pairs)
+        texts = dict.fromkeys(endpoint(ip, port) for ip, port in pairs)
         return ",".join(texts) or "<none>"
 
     return listed("addresses"), listed("not_ready_addresses")

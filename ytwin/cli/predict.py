@@ -176,7 +176,7 @@ class _Asked:
     def _traced(self, text: str) -> _Way:
         from ytwin.datapath import limited, limits_of, programs  # noqa: PLC0415
         from ytwin.datapath.program import Phase  # noqa: PLC0415
-        from ytwin.trace.conversation import endpoint  # noqa: PLC0415
+        from ytwin.logical.addresses import endpoint  # noqa: PLC0415
         from ytwin.verify.offload import unanswered  # noqa: PLC0415
 
         to = find_served(self.twin, self.host, text, self.protocol, self.ipv6)
@@ -265,13 +265,14 @@ def _print(host: Host, found: Sequence[_Found]) -> None:
         output.print_table(*_table(found))
         several = len({one.title for one in found}) > 1
         labels = [f"{one.title + ', ' if several else ''}{one.load.name}" for one in found]
-        texts = [(one.load.name, text) for one in found for text in what_latency_is(one.prediction)]
-        of_all = {each for each, count in Counter(texts).items() if count == len({one.title for one in found})}
-        meant = dict.fromkeys(
-            f"{one.load.name if (one.load.name, text) in of_all else label}: {text}"
+        texts = [
+            (label, one.load.name, text)
             for label, one in zip(labels, found, strict=True)
             for text in what_latency_is(one.prediction)
-        )
+        ]
+        said = Counter((load, text) for _, load, text in texts)
+        of_all = {each for each, count in said.items() if count == len({one.title for one in found})}
+        meant = dict.fromkeys(f"{load if (load, text) in of_all else label}: {text}" for label, load, text in texts)
         if meant:
             output.print_text("\n" + "\n".join(meant))
         told = dict.fromkeys(

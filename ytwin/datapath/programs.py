@@ -24,7 +24,7 @@ from ytwin.datapath.examined import Examiner
 from ytwin.datapath.passes import Entry, visits
 from ytwin.datapath.program import Direction, Op, Operation, Pass, Phase, Program, Visit
 from ytwin.datapath.steps import Stepper
-from ytwin.trace.hairpin import split_endpoint
+from ytwin.logical.addresses import split_endpoint
 from ytwin.trace.tracer import Tracer
 from ytwin.trace.types import Conversation, Hop, Host, Path, Verdict, Walk, World
 

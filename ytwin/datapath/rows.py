@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 
+from ytwin.logical.addresses import endpoint
 from ytwin.logical.southbound import DatapathId, LogicalFlow, Southbound
-from ytwin.trace.conversation import endpoint
 
 _TABLE_OF = {"switch": "Logical_Switch", "router": "Logical_Router"}
 _BALANCING = ("_lb", "pre_stateful", "stateful", "hairpin", "pre_acl", "_acl")

@@ -10,8 +10,8 @@ from ytwin.datapath.examined import Examiner, Mask
 from ytwin.datapath.passes import Entry
 from ytwin.datapath.program import Op, Operation, Pass
 from ytwin.logical import actions as act
+from ytwin.logical.addresses import endpoint
 from ytwin.logical.parse_actions import parse_actions
-from ytwin.trace.conversation import endpoint
 from ytwin.trace.types import Hop, Packet
 
 _SAID = re.compile(r"ct\(([^)]*)\): (\w+)( reply)?(?:, ([^;]*))?")

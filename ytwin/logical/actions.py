@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from ytwin.logical.addresses import endpoint
 from ytwin.logical.fields import FieldRef as FieldRef  # noqa: PLC0414  re-exported: actions are made of references
 from ytwin.logical.fields import Form, number_text, quote
 
@@ -155,9 +156,7 @@ class Backend:
     port: int
 
     def __str__(self) -> str:
-        if not self.port:
-            return self.address
-        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+        return endpoint(self.address, self.port)
 
 
 @dataclass(frozen=True, slots=True)

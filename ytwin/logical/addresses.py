@@ -62,3 +62,21 @@ def prefix_length(mask: int, width: int) -> int | None:
     """Length of the prefix that `mask` is, or None if its ones are not all in front."""
     length = mask.bit_count()
     return length if mask == prefix_mask(length, width) else None
+
+
+def endpoint(address: str, port: int) -> str:
+    """ "IP:PORT", "[IP6]:PORT", or the address alone without a port."""
+    if not port:
+        return address
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def split_endpoint(text: str) -> tuple[str, int]:
+    """ "10.0.0.1:80" or "[fd00::1]:80" as (address, port); without a port, port 0."""
+    if text.startswith("["):
+        address, _, rest = text[1:].partition("]")
+        return address, int(rest[1:]) if rest else 0
+    if text.count(":") == 1:
+        address, _, port = text.partition(":")
+        return address, int(port)
+    return text, 0

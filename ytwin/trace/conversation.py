@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ytwin.core.errors import Unsupported
-from ytwin.logical.addresses import ip_int, ip_text
+from ytwin.logical.addresses import endpoint, ip_int, ip_text
 from ytwin.logical.state import ICMP, ICMPV6, PROTOCOLS, PacketState
 from ytwin.trace.conntrack import TCP_ACK, TCP_SYN, is_echo_reply
 from ytwin.trace.memory import Memory
@@ -22,13 +22,6 @@ if TYPE_CHECKING:
 CLIENT_PORT = 40000
 """Source port of conversations: any ephemeral one."""
 _FAMILIES_DIFFER = "has no address of that family"
-
-
-def endpoint(address: str, port: int) -> str:
-    """ "IP:PORT", "[IP6]:PORT", or the address alone without a port."""
-    if not port:
-        return address
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 class Call:

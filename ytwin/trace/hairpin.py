@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from ytwin.logical.addresses import ip_int
+from ytwin.logical.addresses import ip_int, split_endpoint
 from ytwin.logical.southbound import DatapathId, SbLoadBalancer
 from ytwin.logical.state import CT_DNAT, CT_TRK, ETH_IP, ETH_IPV6, PROTOCOLS, PacketState
 from ytwin.trace.conntrack import Affinity, AffinityTarget, Answer, Conntrack, HairpinReply
@@ -30,17 +30,6 @@ class Vip(NamedTuple):
     """Compare with the VIP that northd saved in registers, not with conntrack's original tuple."""
     backends: frozenset[tuple[int, int]]
     datapaths: frozenset[DatapathId]
-
-
-def split_endpoint(text: str) -> tuple[str, int]:
-    """ "10.0.0.1:80" or "[fd00::1]:80" as (address, port); without a port, port 0."""
-    if text.startswith("["):
-        address, _, rest = text[1:].partition("]")
-        return address, int(rest[1:]) if rest else 0
-    if text.count(":") == 1:
-        address, _, port = text.partition(":")
-        return address, int(port)
-    return text, 0
 
 
 class Hairpins:

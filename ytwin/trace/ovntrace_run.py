@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ytwin.core.errors import Unsupported
 from ytwin.logical import actions as act
-from ytwin.logical.addresses import ip_int, mac_int, mac_text
+from ytwin.logical.addresses import ip_int, mac_int, mac_text, split_endpoint
 from ytwin.logical.fields import FieldRef
 from ytwin.logical.southbound import EGRESS, INGRESS, DatapathId
 from ytwin.logical.state import (
@@ -20,7 +20,6 @@ from ytwin.logical.state import (
 )
 from ytwin.trace import security
 from ytwin.trace.fabric import FLAG_LOOPBACK
-from ytwin.trace.hairpin import split_endpoint
 from ytwin.trace.ovntrace_packets import generate, is_register, note_move, storage
 from ytwin.trace.ovntrace_tree import (
     ACTION,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ytwin.logical.addresses import endpoint
 from ytwin.trace.types import Hop, Packet, Walk
 
 OUTSIDE = "outside"
@@ -46,8 +47,8 @@ def changes(before: Packet, after: Packet) -> str:
         return f"becomes {after}"
     parts = []
     for side in ("src", "dst"):
-        old = _end(getattr(before, f"ip_{side}"), getattr(before, f"{side}_port"))
-        new = _end(getattr(after, f"ip_{side}"), getattr(after, f"{side}_port"))
+        old = endpoint(getattr(before, f"ip_{side}"), getattr(before, f"{side}_port"))
+        new = endpoint(getattr(after, f"ip_{side}"), getattr(after, f"{side}_port"))
         if old != new:
             parts.append(f"{side} {old} => {new}")
     for field, name in (("eth_src", "eth.src"), ("eth_dst", "eth.dst"), ("ttl", "ttl")):
@@ -55,12 +56,6 @@ def changes(before: Packet, after: Packet) -> str:
         if old != new:
             parts.append(f"{name} => {new}")
     return ", ".join(parts)
-
-
-def _end(address: str, port: int) -> str:
-    if not port:
-        return address
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def _event(hop: Hop, before: Packet, last: bool, lost: bool) -> Event | None:

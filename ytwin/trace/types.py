@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
+from ytwin.logical.addresses import endpoint
 from ytwin.logical.southbound import DatapathId, LogicalFlow, Southbound
 
 
@@ -78,12 +79,8 @@ class Packet:
     ttl: int = 64
 
     def __str__(self) -> str:
-        def at(address: str, port: int) -> str:
-            if not port:
-                return address
-            return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-
-        return f"{self.protocol} {at(self.ip_src, self.src_port)} -> {at(self.ip_dst, self.dst_port)}"
+        source, destination = endpoint(self.ip_src, self.src_port), endpoint(self.ip_dst, self.dst_port)
+        return f"{self.protocol} {source} -> {destination}"
 
 
 @dataclass(frozen=True, slots=True)

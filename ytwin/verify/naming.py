@@ -7,10 +7,10 @@ from ipaddress import ip_address
 from typing import Protocol
 
 from ytwin.core.errors import YtwinError
+from ytwin.logical.addresses import endpoint
 from ytwin.resources.addresses import version_of
 from ytwin.resources.snapshot import Snapshot
 from ytwin.resources.workload import workloads
-from ytwin.trace.conversation import endpoint
 from ytwin.trace.types import Host, World
 from ytwin.verify.expect import EIP, Target, targets
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from ytwin.datapath import Overrun
+from ytwin.logical.addresses import endpoint
 from ytwin.resources.model import Node
 from ytwin.resources.snapshot import Snapshot
 from ytwin.resources.workload import workloads
@@ -24,15 +25,15 @@ def recirculation_limits(cells: Iterable[Cell]) -> Iterator[Finding]:
         for overrun in cell.overruns:
             groups.setdefault((cell.service, overrun.why), []).append((cell, overrun))
     for (service, why), members in sorted(groups.items()):
-        paths = sorted({f"{cell.client} -> {_at(cell)} -> {overrun.backend}" for cell, overrun in members})
+        paths = sorted(
+            {
+                f"{cell.client} -> {cell.protocol} {endpoint(cell.address, cell.port)} -> {overrun.backend}"
+                for cell, overrun in members
+            }
+        )
         shown = ", ".join(paths[:_SHOWN]) + (f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else "")
         message = f"{shown}: {why}. Remedy: {members[0][1].remedy}"
         yield Finding("recirculation-limit", Severity.ERROR, f"YusurService/{service}", message)
-
-
-def _at(cell: Cell) -> str:
-    address = f"[{cell.address}]" if ":" in cell.address else cell.address
-    return f"{cell.protocol} {address}:{cell.port}"
 
 
 def lost_clients(snapshot: Snapshot, world: World) -> Iterator[Finding]:

@@ -17,9 +17,9 @@ from ytwin.datapath.program import Program
 from ytwin.datapath.programs import programs
 from ytwin.datapath.rows import Rows
 from ytwin.hardware.model import HardwareProfile
+from ytwin.logical.addresses import endpoint
 from ytwin.logical.southbound import LogicalFlow
 from ytwin.resources.snapshot import Snapshot
-from ytwin.trace.conversation import endpoint
 from ytwin.trace.types import Conversation, Host, Verdict, World
 from ytwin.verify.expect import Target, expectation
 from ytwin.verify.paths import Delivered
