@@ -306,3 +306,20 @@ def test_noise_widens_the_interval() -> None:
         widths.append(math.log(n.high / n.low))
         assert n.by == (("base latency_us", 1.0),)
     assert widths == pytest.approx([2 * 1.96 * 0.01, 2 * 1.96 * 0.05], rel=1e-2)
+
+
+@settings(max_examples=60, deadline=None)
+@given(profiles, loads, outcomes, shapes)
+@example(
+    (dict.fromkeys(TIMES, 1.0), {}),
+    RequestResponse("rr", 1, Constant(0), 100),
+    Outcome.FIRST_SOFTWARE,
+    ((1, 1), (0, 0)),
+)
+def test_stacks_that_always_take_the_same_time_have_a_median_and_a_tail(
+    drawn: Drawn, load: Load, outcome: Outcome, shape: Shape
+) -> None:
+    card = with_values(card_of(drawn), {"host.latency_scv": 0.0}, kind=Kind.ASSUMED, source="test")
+    found = {value.metric: value.value for value in asked(card, load, outcome, shape).values}
+    if Metric.LATENCY in found:
+        assert 0 < found[Metric.LATENCY_P50] <= found[Metric.LATENCY_P99] * (1 + 1e-9)

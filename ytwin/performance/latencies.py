@@ -21,6 +21,9 @@ from ytwin.performance.jobs import Job, Part, Ways, slowness
 from ytwin.performance.types import Demand, Metric, PathCost, Share
 from ytwin.sim.analytic import erlang_c, ggc_wait
 
+_ROUNDING = 1e-9
+"""Of a probability: well above what shares lose by rounding, well below what anybody asks for."""
+
 
 @dataclass(frozen=True)
 class Waits:
@@ -77,14 +80,23 @@ def stacks(case: Case, cost: PathCost) -> tuple[float, float]:
 
 def percentile(shares: Sequence[tuple[float, float, float, float]], percent: float) -> float:
     """Of a mixture of (share, constant, mean, variance): each a constant plus a log-normal part given by two moments (sums of
-    such are nearly such: Fenton 1960)."""
-    quantile = percent / 100
+    such are nearly such: Fenton 1960). The middle of a gap between two kinds of jobs that lies at just this percentage: every
+    number in it would do, and rounding must not choose."""
+    return (_quantile(shares, percent / 100 - _ROUNDING) + _quantile(shares, percent / 100 + _ROUNDING)) / 2
+
+
+def _quantile(shares: Sequence[tuple[float, float, float, float]], quantile: float) -> float:
+    def beyond(x: float) -> float:
+        return sum(w * _below(x, c, m, v) for w, c, m, v in shares) / total - quantile
+
     ends = [_percentile(c, m, v, quantile) for _, c, m, v in shares]
     low, high = min(ends), max(ends)
     total = sum(share for share, *_ in shares)
-    if low == high or total <= 0:
+    if low == high or total <= 0 or beyond(high) <= 0:
         return high
-    return float(brentq(lambda x: sum(w * _below(x, c, m, v) for w, c, m, v in shares) / total - quantile, low, high))
+    if beyond(low) >= 0:  # jobs of one kind that all take the same time
+        return low
+    return float(brentq(beyond, low, high))
 
 
 def _percentile(constant: float, mean: float, variance: float, quantile: float) -> float:
