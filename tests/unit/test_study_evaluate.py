@@ -145,6 +145,7 @@ def test_a_generated_topology():
         ("nodes.*.offload: maybe", "neither true nor false"),
         ("card.eswitch.speed: 1 ns", "has no such number"),
         ("card.eswitch.packetTime: 1 Mpps", "is no time"),
+        ("card.eswitch.packetTime: 10", "is no time"),
         ("cards.ovs-netdev.host.cores: 1 cores", "no node has the profile"),
         ("services.count: 0", "but the topology has 1"),
         ("services.count: 1.5", "no whole number"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 
@@ -13,7 +14,7 @@ from ytwin.runs.export import answer_to_json
 from ytwin.study.amounts import amount
 from ytwin.study.evaluate import Job, Memory, evaluate
 from ytwin.study.goals import LIMIT, Uncertain
-from ytwin.study.intervals import Order, spread
+from ytwin.study.intervals import Number, Order, ratios, spread
 from ytwin.study.points import Point
 from ytwin.study.words import sentences
 
@@ -167,3 +168,93 @@ def test_what_moves_a_limit_beyond_the_search_is_not_known():
     assert found.swings[0].width == 0
     assert "moves highest load.rate into what was searched (1 pps to 2 kpps)" in " ".join(sentences(found))
     assert LIMIT in found.rows[0].numbers
+
+
+def test_an_interval_below_95_percent_makes_nothing_sure():
+    body = f"{FLOWS}  engine: fast\n  replications: {{atLeast: 4, confidence: 0.5}}\n  goal: {{{COMPARED}}}\n"
+    found, _ = solve(job_of(body), noisy)
+    assert found.comparisons[0].order is Order.HIGHER
+    assert not found.comparisons[0].sure
+    assert "by an interval of 50 %" in " ".join(sentences(found))
+    assert "by 50 %" in sections_of(body, noisy)["comparison"]
+    with pytest.raises(InvalidInput, match="drawn profile numbers have no confidence"):
+        job_of(body.replace("engine: fast", "uncertainty: drawn").replace("atLeast: 4", "atLeast: 6"))
+
+
+def by_draw(_job: Job, point: Point, _memory: Memory) -> tuple[dict[str, float], dict[str, str]]:
+    """One flow loses nothing in the first two draws, and a hundredth in the others; two lose twice as much as others lose."""
+    few = point.replication < 2
+    loss = 0.02 if point["load.flows"] == 2 else 0.0 if few else 0.01
+    return {"loss_ratio": loss}, {"limit": "the eswitch" if few else "the slow path"}
+
+
+def test_what_most_draws_say_is_told():
+    body = f"{FLOWS}  uncertainty: drawn\n  replications: {{atLeast: 7}}\n  goal: {{metrics: [loss], {COMPARED}}}\n"
+    found, _ = solve(job_of(body), by_draw)
+    assert {row.texts["limit"] for row in found.rows} == {"the slow path"}
+    assert "What limits most often everywhere: the slow path." in sentences(found)
+
+
+def test_a_change_from_nothing_is_endless():
+    body = f"{FLOWS}  uncertainty: drawn\n  replications: {{atLeast: 7}}\n  goal: {{metrics: [loss], {COMPARED}}}\n"
+    found, _ = solve(job_of(body), by_draw)
+    assert found.comparisons[0].ratio == Number(2.0, 2.0, math.inf)
+    assert "+100.0 % (at least +100.0 %)" in sentences(found)[0]
+    assert answer_to_json(found, MADE)["comparisons"][0]["ratio"] == {"value": 2.0, "low": 2.0, "high": None}
+
+
+def test_ratios_of_runs_with_nothing_are_of_their_means():
+    spec = job_of(f"{FLOWS}  engine: fast\n  replications: {{atLeast: 3}}\n").study.spec
+    assert ratios([0.0, 1.0, 2.0], [1.0, 2.0, 3.0], spec) == Number(2.0, 1.5, math.inf)
+    assert ratios([0.0], [0.0], spec) == Number(1.0, 1.0, 1.0)
+
+
+def test_a_limit_of_nothing_is_found():
+    """It holds at 0 and at nothing above."""
+    tried = []
+
+    def at_zero(_job: Job, point: Point, _memory: Memory) -> tuple[dict[str, float], dict[str, str]]:
+        rate = amount(point["load.rate"])
+        assert rate is not None
+        tried.append(rate.value)
+        return {"loss_ratio": rate.value / 3e6}, {}
+
+    limit = "{parameter: load.rate, from: 0 pps, to: 3 Mpps, while: [loss <= 0]}"
+    found, _ = solve(job_of(f"  goal: {{limit: {limit}}}\n"), at_zero)
+    assert found.rows[0].numbers[LIMIT].value == 0
+    assert len(tried) < 60
+
+
+def test_a_search_ends_at_the_digits_that_it_tries():
+    body = "  goal: {limit: {parameter: load.rate, from: 1 pps, to: 3 Mpps, while: [latency_p99 < 1 ms], tolerance: 0.00001 %}}\n"
+    found, _ = solve(job_of(body), queue)
+    assert found.rows[0].numbers[LIMIT].value == pytest.approx(1e6 - math.log(100) * 1e3, rel=1e-7)
+    with pytest.raises(InvalidInput, match="finer than 1e-05 %"):
+        job_of(body.replace("0.00001", "0.0000001"))
+
+
+def test_a_bound_needs_the_unit_of_its_metric():
+    body = "  goal: {limit: {parameter: load.rate, from: 1 pps, to: 3 Mpps, while: [latency_p99 < 50]}}\n"
+    with pytest.raises(InvalidInput, match="50 has no unit, and latency_p99_us is a time"):
+        solve(job_of(body), queue)
+
+
+@pytest.mark.parametrize("path", ["card.host.latency", "cards.*.host.latency", "cards.ovs-kernel.host.latency"])
+def test_the_searched_number_does_not_move_the_limit(path: str):
+    from ytwin.hardware import numbers, shipped  # noqa: PLC0415
+
+    known = numbers(shipped()["ovs-kernel"])
+    ones = tuple(Uncertain("ovs-kernel", name, known[name]) for name in ("host.latency", "host.latency_scv"))
+
+    def measure(_job: Job, point: Point, _memory: Memory) -> tuple[dict[str, float], dict[str, str]]:
+        said = dict(point.settings)
+        latency, scv = amount(said[path]), amount(said.get("cards.ovs-kernel.host.latency_scv", 0.044))
+        assert latency is not None
+        assert scv is not None
+        return {"latency_us": latency.value / 1e6 * (1 + scv.value)}, {}
+
+    limit = f"{{parameter: '{path}', from: 1 us, to: 1 ms, while: [latency < 100 us]}}"
+    found, _ = solve(
+        job_of(f"  goal: {{limit: {limit}, sensitivity: {{of: limit}}}}\n"), measure, lambda _settings: ones
+    )
+    assert [swing.uncertain.number for swing in found.swings] == ["host.latency_scv"]

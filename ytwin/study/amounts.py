@@ -24,6 +24,9 @@ SUFFIXES: Final = {
 }
 """End of a metric's name -> dimension and unit of its numbers. A name with none of them is a plain count."""
 
+UNITLESS: Final = frozenset({"", "count", "ratio", "CPI"})
+"""Dimensions in which a number without a unit says all; of others only 0 does."""
+
 
 @dataclass(frozen=True, slots=True)
 class Amount:
@@ -173,6 +176,8 @@ class Condition:
         metric = named(self.metric, tuple(metrics))
         dimension, unit = unit_of(metric)
         value = metrics[metric] * (UNITS[dimension][unit] if dimension else 1.0)
+        if not self.bound.dimension and self.bound.value and dimension not in UNITLESS:
+            raise ValueError(f"{self.text!r}: {self.bound.value:g} has no unit, and {metric} is a {dimension}")
         if self.bound.dimension and self.bound.dimension != (dimension or "count"):
             raise ValueError(
                 f"{self.text!r}: {metric} is a {dimension or 'plain number'}, not a {self.bound.dimension}"

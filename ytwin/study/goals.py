@@ -9,6 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Final
 
 from ytwin.core.errors import InvalidInput, Location, Problem
@@ -16,9 +17,10 @@ from ytwin.core.units import UNITS
 from ytwin.hardware.model import Quantity
 from ytwin.study.amounts import named, short, unit_of, written
 from ytwin.study.designs import Variant, variants
-from ytwin.study.intervals import Comparison, Number, limit_of, limit_spread, limits_compared, ratio, summary
+from ytwin.study.intervals import SURE, Comparison, Number, limit_of, limit_spread, limits_compared, ratios, summary
 from ytwin.study.metrics import metrics_of
 from ytwin.study.model import Scalar, StudySpec
+from ytwin.study.paths import numbers_of
 from ytwin.study.points import Asking, Sample, Settings, half_width
 from ytwin.study.search import Ending, Found, search
 
@@ -241,11 +243,11 @@ def _compared(others: tuple[tuple[str, Scalar], ...], metric: str, a: Sample, b:
     count = min(len(a.results), len(b.results))  # replications until an interval is tight may stop at different counts
     first, second = a.series(metric)[:count], b.series(metric)[:count]
     differences = [y - x for x, y in zip(first, second, strict=True)]
-    ratios = [ratio(y, x) for x, y in zip(first, second, strict=True)]
     alone = count == 1
     side_a, side_b = (_number(s, metric, spec) if alone else summary(v, spec) for s, v in ((a, first), (b, second)))
-    by, times = summary(differences, spec), summary(ratios, spec)
-    return Comparison(others, metric, side_a, side_b, by, times, interval=not alone)
+    by, times = summary(differences, spec), ratios(first, second, spec)
+    confidence = SURE if spec.draws else spec.repeats.confidence
+    return Comparison(others, metric, side_a, side_b, by, times, not alone, confidence)
 
 
 def _swings(asking: Asking, row: Row, uncertain: Sequence[Uncertain]) -> tuple[str, list[Swing], list[Unknown]]:
@@ -258,9 +260,11 @@ def _swings(asking: Asking, row: Row, uncertain: Sequence[Uncertain]) -> tuple[s
         metric = _named(spec.goal.sensitivity.of, known, "goal.sensitivity.of")
     base = _alone(asking, settings, metric)
     swings, unknown = list[Swing](), list[Unknown]()
+    searched = {spec.goal.limit.parameter: ""} if spec.goal.limit is not None else {}
+    said = numbers_of({**settings, **searched})
     for one in uncertain:
-        if one.path in settings or f"card.{one.number}" in settings:
-            continue  # the study says what it is
+        if any(one.number == of.number and fnmatchcase(one.profile, of.profile) for of in said):
+            continue  # the study says what it is, or searches it
         low, high = (
             _alone(asking, {**settings, one.path: written(end, one.quantity.dimension, one.quantity.text)}, metric)
             for end in (one.quantity.low, one.quantity.high)

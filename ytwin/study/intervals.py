@@ -21,6 +21,8 @@ from ytwin.study.search import Ending, Found
 
 SPREAD: Final = (2.5, 97.5)
 """Percentiles between which 95 % of draws lie."""
+SURE: Final = 0.95
+"""What an interval must hold for a comparison to be called sure."""
 FEWEST_DRAWS: Final = 6
 """Of a comparison: of 5, all fall on one side by chance alone more often than in 5 of 100 cases (2 / 2^5; sign test)."""
 FEWEST_RUNS: Final = 2
@@ -56,9 +58,11 @@ class Comparison:
     difference: Number
     """b - a, by pairs. An end may be infinite: of limits that lie outside what was searched."""
     ratio: Number
-    """b / a, by pairs; 0 where a is 0."""
+    """b / a, by pairs; infinite where a alone is 0."""
     interval: bool
     """Whether that of the difference comes from chance or from drawn numbers; else it is a point, or a search's tolerance."""
+    confidence: float = SURE
+    """Of the interval."""
     known: bool = True
     """Whether both values are: a limit outside what was searched is not, and the ratio's ends alone count."""
 
@@ -77,7 +81,7 @@ class Comparison:
     @property
     def sure(self) -> bool:
         """Whether which is higher is so for 95 of 100."""
-        return self.interval and self.order in (Order.HIGHER, Order.LOWER)
+        return self.interval and self.confidence >= SURE and self.order in (Order.HIGHER, Order.LOWER)
 
 
 def problems_of_comparison(spec: StudySpec) -> Iterator[tuple[Path, str, str]]:
@@ -85,6 +89,9 @@ def problems_of_comparison(spec: StudySpec) -> Iterator[tuple[Path, str, str]]:
     if spec.goal.compare is None:
         return
     found = spec.repeats.at_least
+    if spec.draws and spec.replications is not None and "confidence" in spec.replications.model_fields_set:
+        message = "drawn profile numbers have no confidence: their intervals hold 95 % of the draws"
+        yield ("replications", "confidence"), message, "leave it out, or write uncertainty: fixed"
     if spec.draws and found < FEWEST_DRAWS:
         hint = f"write atLeast: {FEWEST_DRAWS} or more (20 is usual), or uncertainty: fixed"
         yield ("replications", "atLeast"), f"{found} draws do not tell what is sure in a comparison", hint
@@ -186,12 +193,20 @@ def limits_compared(
     middle = ratio(b.value, a.value)
     if not known:
         middle = low if math.isinf(high) else high
-    return Comparison(others, metric, a, b, by, Number(middle, low, high), drawn, known)
+    return Comparison(others, metric, a, b, by, Number(middle, low, high), drawn, known=known)
 
 
 def ratio(b: float, a: float) -> float:
-    """b / a; 0 where a is 0."""
-    return b / a if a else 0.0
+    """b / a; infinite where a alone is 0, and no change where both are."""
+    return b / a if a else 1.0 if b == a else math.inf
+
+
+def ratios(first: Sequence[float], second: Sequence[float], spec: StudySpec) -> Number:
+    """Of second to first, by pairs. Of runs that have no mean since some first is 0: of the means, up to infinite."""
+    every = [ratio(b, a) for a, b in zip(first, second, strict=True)]
+    if spec.draws or len(every) == 1 or not any(map(math.isinf, every)):
+        return summary(every, spec)
+    return Number(ratio(sum(second), sum(first)), min(every), math.inf)
 
 
 def _parts(b: float, a: float) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr, model_validator
 from pydantic.alias_generators import to_camel
@@ -179,6 +179,10 @@ class Replications(Part):
         return float(self.half_width.rstrip("% ")) / 100
 
 
+FINEST: Final = 1e-7
+"""Tolerance: a search tries values of nine digits."""
+
+
 class Limit(Part):
     """The highest value of a parameter for which all conditions hold; they must hold below it and fail above it."""
 
@@ -199,6 +203,8 @@ class Limit(Part):
             condition(text)
         if self.relative <= 0:
             raise ValueError("a tolerance of 0 % is never reached; write 1 %")
+        if self.relative < FINEST:
+            raise ValueError(f"a tolerance finer than {100 * FINEST:g} % is not reached; write 1 %")
         return self
 
     @property

@@ -266,7 +266,9 @@ def _sure(comparison: Comparison) -> str:
     """Whether which side is higher is sure, for the table."""
     if comparison.order in (Order.EQUAL, Order.OPEN):
         return comparison.order.value
-    return "yes" if comparison.sure else "nominal"
+    if not comparison.interval:
+        return "nominal"
+    return "yes" if comparison.sure else f"by {100 * comparison.confidence:g} %"
 
 
 def _sensitivity_section(answer: Answer) -> list[Section]:

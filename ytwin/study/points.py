@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -114,8 +115,10 @@ class Sample:
 
     @property
     def texts(self) -> Mapping[str, str]:
-        """Of the first replication."""
-        return self.results[0].texts
+        """What most replications say, of those said equally often the first; nothing where most say nothing."""
+        every = dict.fromkeys(name for result in self.results for name in result.texts)
+        said = {name: Counter(result.texts.get(name, "") for result in self.results) for name in every}
+        return {name: text for name, counted in said.items() if (text := counted.most_common(1)[0][0])}
 
     @property
     def names(self) -> tuple[str, ...]:

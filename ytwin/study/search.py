@@ -17,6 +17,12 @@ PROBES: Final = (0.25, 0.6)
 """Places between the limit and each end, as parts of the way, where it is checked that conditions hold below and fail above."""
 
 
+NOTHING: Final = 1e-12
+"""Of what is searched: a limit that is closer to 0 than this part of it is 0."""
+DIGITS: Final = 9
+"""Of the values that are tried."""
+
+
 class Ending(StrEnum):
     """How a search ended."""
 
@@ -130,10 +136,12 @@ class _Search:
             at = math.floor(math.sqrt(low * high) if low > 0 and high > 4 * low else (low + high) / 2)
             at = min(max(at, math.floor(low) + 1), math.ceil(high) - 1)
             return None if high - low <= 1 or high - low <= self.limit.relative * low else float(at)
-        if high - low <= self.limit.relative * high:
+        enough = max(self.limit.relative * max(abs(low), abs(high)), NOTHING * (self.end.value - self.start.value))
+        if high - low <= enough:
             return None
         middle = math.sqrt(low * high) if low > 0 and high > 4 * low else (low + high) / 2
-        return float(f"{middle:.9g}")
+        middle = float(f"{middle:.{DIGITS}g}")
+        return middle if low < middle < high else None
 
     def contradictions(self, low: float, high: float) -> tuple[Amount, ...] | None:
         """Values between the ends and the limit where it is not as the search supposes; None while points are missing.

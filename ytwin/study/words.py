@@ -10,7 +10,7 @@ from itertools import groupby, pairwise
 from ytwin.study.amounts import amount, short, shown
 from ytwin.study.designs import Variant, told
 from ytwin.study.goals import LIMIT, Answer, Row, Swing, first_limits
-from ytwin.study.intervals import Comparison, Number, Order, beyond, under
+from ytwin.study.intervals import SURE, Comparison, Number, Order, beyond, under
 from ytwin.study.model import Compare
 from ytwin.study.search import Ending, Found
 from ytwin.study.texts import amount_text, cap, interval_text, limit_text, number_text, title_of
@@ -29,7 +29,7 @@ def sentences(answer: Answer) -> tuple[str, ...]:
         *_wide(answer),
         *_failures(answer),
     ]
-    said = said or ["Nothing was computed."]
+    said = said or ["Nothing can be told yet." if answer.missing and answer.rows else "Nothing was computed."]
     if answer.missing:
         # More than these may be missing: a search says where to look next only when it knows where it looked last.
         there, of = len(answer.rows), answer.variants
@@ -150,6 +150,7 @@ FLAT = 1.05
 
 def _what_limits(rows: Sequence[Row]) -> Iterator[str]:
     limits = first_limits(rows)
+    often = " most often" if any(row.replications > 1 for row in rows) else ""
     if limits:
         total = sum(limits.values())
         if len(limits) == 1:
@@ -160,10 +161,10 @@ def _what_limits(rows: Sequence[Row]) -> Iterator[str]:
                 if total == len(rows)
                 else f", in {total} of {len(rows)} variants"
             )
-            yield f"What limits{where}: {next(iter(limits))}."
+            yield f"What limits{often}{where}: {next(iter(limits))}."
         else:
             listed = "; ".join(f"{name} in {count}" for name, count in limits.most_common(MOST_NAMED))
-            yield f"What limits, in {total} of {len(rows)} variants: {listed}."
+            yield f"What limits{often}, in {total} of {len(rows)} variants: {listed}."
 
 
 def _limits(answer: Answer, rows: Sequence[Row]) -> Iterator[str]:
@@ -243,13 +244,17 @@ def _compared(answer: Answer) -> Iterator[str]:
 def _counted(comparisons: Sequence[Comparison], title: str, compare: Compare) -> str:
     """How many go which way, and whether that is sure."""
     orders = Counter(c.order for c in comparisons)
-    surely = "surely " if all(c.interval for c in comparisons) else ""
-    why = "" if surely else " by the nominal numbers"
+    surely = "surely " if all(c.interval and c.confidence >= SURE for c in comparisons) else ""
+    chance = next((c.confidence for c in comparisons if c.interval), None)
+    why = "" if surely else " by the nominal numbers" if chance is None else f" by intervals of {100 * chance:g} %"
     rest = orders[Order.EQUAL] + orders[Order.OPEN]
     b, a = told(compare.b), told(compare.a)
     text = f"Of {len(comparisons)} comparisons, {title} with {compare.parameter} {b} is {surely}higher{why} than with {a} in "
     text += f"{orders[Order.HIGHER]}, {surely}lower in {orders[Order.LOWER]}, and equal or open in {rest}"
-    return f"{text}." if surely else f"{text}; without an interval of the difference none of this is sure."
+    if surely:
+        return f"{text}."
+    lacking = "an interval of the difference" if chance is None else f"intervals of {100 * SURE:g} %"
+    return f"{text}; without {lacking} none of this is sure."
 
 
 def comparison_sentence(comparison: Comparison, answer: Answer) -> str:
@@ -275,6 +280,8 @@ def change_text(comparison: Comparison) -> str:
         return f"at most {high} %"
     if not comparison.a.value:
         return ""
+    if math.isinf(ratio.value):
+        return f"at least {low} %"
     text = f"{100 * (ratio.value - 1):+.1f} %"
     if ratio.low == ratio.high:
         return text
@@ -285,7 +292,7 @@ def _how_sure(comparison: Comparison) -> str:
     difference = comparison.difference
     if comparison.order in (Order.HIGHER, Order.LOWER):
         if comparison.interval:
-            return ""
+            return "" if comparison.sure else f"by an interval of {100 * comparison.confidence:g} %"
         a, b = comparison.a, comparison.b
         wide = comparison.metric != LIMIT and (a.low < a.high or b.low < b.high)
         overlap = wide and a.low <= b.high and b.low <= a.high
