@@ -185,21 +185,21 @@ def test_arrays_sum_up_what_loops_do(seed: int) -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(amounts, amounts, st.integers(0, len(CARDS) - 1)), min_size=1, max_size=8))
-def test_tables_of_many_are_those_of_each(states: list[tuple[float, float, int]]) -> None:
+@given(st.lists(st.tuples(amounts, amounts, st.floats(0, 1), st.integers(0, len(CARDS) - 1)), min_size=1, max_size=8))
+def test_tables_of_many_are_those_of_each(states: list[tuple[float, float, float, int]]) -> None:
     cluster = replace(
         small(nodes=3, services=5, backends=2, outside=0.4, gateways=1, seed=3)[0],
         nodes=tuple(f"n{i}" for i in range(len(states))),
         profiles=tuple(shipped()[name] for name in CARDS),
-        profile=np.array([card for _, _, card in states]),
+        profile=np.array([card for *_, card in states]),
     )
-    alive, new = np.array([a for a, _, _ in states]), np.array([n for _, n, _ in states])
-    found = tables_of(cluster, alive, new)
-    for i, (connections, opened, card) in enumerate(states):
+    alive, new, closed = (np.array([state[i] for state in states]) for i in range(3))
+    found = tables_of(cluster, alive, new, new * closed)
+    for i, (connections, opened, part, card) in enumerate(states):
         chip = cluster.profiles[card].eswitch
         if chip is None:
             continue
-        one = table_state(chip, connections, opened)
+        one = table_state(chip, connections, opened, part)
         assert found.share[i] == pytest.approx(one.share)
         assert found.entries[i] == pytest.approx(one.entries)
 

@@ -142,7 +142,7 @@ def test_a_new_connection_per_request_pays_for_its_first_packets():
 
 FAST = leg([(Share.ESWITCH, "a", 10_000, 1)], 10 * US)
 SLOW = leg([(Share.ESWITCH, "a", 5_000, 1), (Share.SLOW_PATH, "a", 200_000, 2)], 10 * US, 3 * US)
-CARD = CardTable("a", connections=1000, insert_ps=2 * US, ageing_ps=10**13, lag_ps=10**12)
+CARD = CardTable("a", connections=1000, insert_ps=2 * US, ageing_ps=10**13, lag_ps=10**12, stay_ps=1e13)
 
 
 def test_kept_connections_beyond_the_table_stay_in_software():
@@ -205,7 +205,7 @@ LOADS: list[Load] = [
 
 @pytest.mark.parametrize("load", LOADS, ids=lambda load: type(load).__name__)
 def test_reference_gives_the_same_to_the_last_digit(load: Load):
-    tables = (CardTable("a", 5, 10_000, 10**8, 10**7),)
+    tables = (CardTable("a", 5, 10_000, 10**8, 10**7, 1e8),)
     routes = [replace(r, tables=tables, software=(SLOW, SLOW), first=(SLOW, SLOW)) for r in SHARED]
     options = {
         "seed": 5,

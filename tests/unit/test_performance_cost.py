@@ -253,6 +253,9 @@ def test_tables() -> None:
     assert table_state(chip, 4000, 0).share == 0.25
     assert table_state(chip, 4000, 0).entries == 2000
     assert table_state(chip, 0, 1000).connections == 1000  # one second of ageing
+    assert table_state(chip, 0, 1000, closed=1.0).connections == 500  # half a second until a sweep finds the FIN
+    assert table_state(chip, 0, 1000, closed=0.5).connections == 750
+    assert table_state(chip.model_copy(update={"teardown": None}), 0, 1000, closed=1.0).connections == 1000
     slow = rounded(eswitch__insertion_rate=1000.0).eswitch
     assert slow is not None
     assert table_state(slow, 0, 700).share == pytest.approx(1000 / 1400)

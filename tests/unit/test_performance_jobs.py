@@ -22,8 +22,8 @@ from ytwin.performance.choice import make_case
 from ytwin.performance.jobs import Loaded
 from ytwin.performance.network import _shared_out
 from ytwin.performance.routes import routes_of
-from ytwin.sim.distributions import Constant
-from ytwin.sim.workloads import BulkTcp, ConnectRequestResponse, OpenRequests, PacketRate
+from ytwin.sim.distributions import Constant, LogNormal
+from ytwin.sim.workloads import BulkTcp, ConnectRequestResponse, OpenRequests, PacketRate, RequestResponse
 
 ROOT = Path(__file__).parents[2]
 
@@ -168,9 +168,9 @@ def test_bulk_is_tcp() -> None:
         predict(udp(TCP), (), CARDS, BulkTcp("b", 1), assume=Outcome.SOFTWARE, intervals=False)
 
 
-@pytest.mark.parametrize(("rate", "directions"), [(1e6, 1), (1e3, 2)])
+@pytest.mark.parametrize(("rate", "directions"), [(1e5, 1), (1e3, 2)])
 def test_the_first_request_behind_a_handshake_goes_through_software(rate: float, directions: int) -> None:
-    """Its answer too, where putting rules in takes longer than a round trip (2 us and 2 ms)."""
+    """Its answer too, where putting rules in takes longer than a round trip (20 us and 2 ms)."""
     cards = {name: card(eswitch__insertion_rate=rate, eswitch__deletion_rate=rate) for name in CARDS}
     case = make_case(TCP, (), cards, assume=Outcome.FIRST_SOFTWARE)
 
@@ -198,7 +198,8 @@ def test_open_requests_wait_for_their_handshake_too() -> None:
     """As a client that is alone does."""
     rare = OpenRequests("o", Constant(1e9), Constant(64), connections=4, requests_per_connection=2)
     alone = ConnectRequestResponse("r", 1, 2)
-    found = [predict(TCP, (), CARDS, load, assume=Outcome.FIRST_SOFTWARE, intervals=False) for load in (rare, alone)]
+    cards = {name: card(eswitch__conntrack_table=1e6) for name in CARDS}
+    found = [predict(TCP, (), cards, load, assume=Outcome.FIRST_SOFTWARE, intervals=False) for load in (rare, alone)]
     assert [one.round_trips for one in found] == [1.5, 1.5]
     assert found[0][Metric.LATENCY].value == pytest.approx(found[1][Metric.LATENCY].value, rel=0.01)
 
@@ -335,3 +336,49 @@ def test_paths_within_a_node_have_the_interfaces_mtu_too() -> None:
     assert segments == pytest.approx(
         {("ovs-kernel", 100): 1348, ("kube-proxy-ipvs", 100): 1348, ("kube-proxy-ipvs", 0): 1448}
     )
+
+
+# --- notes --------------------------------------------------------------------------------------------------------------------
+
+
+def test_connections_that_a_fin_ends_make_room_at_the_next_sweep() -> None:
+    """64 clients that open 30,000 connections/s fill no table of 250,000; packets of flows without an end do."""
+    cards = {name: card(eswitch__conntrack_table=250_000.0, eswitch__flow_table=1e6) for name in CARDS}
+    closed = predict(
+        TCP, (), cards, ConnectRequestResponse("r", 64, 30), assume=Outcome.FIRST_SOFTWARE, intervals=False
+    )
+    assert not [note for note in closed.notes if "stay in software: " in note and "places" in note]
+    flows = PacketRate("p", 3e6, 64, jobs_per_flow=100)
+    aged = predict(TCP, (), cards, flows, assume=Outcome.FIRST_SOFTWARE, intervals=False)
+    assert [note for note in aged.notes if "stay in software: " in note and "places" in note]
+
+
+def test_connections_that_age_between_two_requests_are_told() -> None:
+    rare = RequestResponse("r", 1, Constant(60e12))
+    found = predict(TCP, (), CARDS, rare, assume=Outcome.FIRST_SOFTWARE, intervals=False)
+    assert sum("its rules go after 30 s without a packet" in note for note in found.notes) == 2
+    often = predict(
+        TCP, (), CARDS, replace(rare, think_ps=Constant(20e12)), assume=Outcome.FIRST_SOFTWARE, intervals=False
+    )
+    assert not often.notes
+
+
+def test_what_formulas_and_engines_leave_out_is_told() -> None:
+    """Of packets beside the limit, of sizes, and of tables that overflow unequally."""
+    said = {
+        engine: [
+            " ".join(predict(TCP, (), cards, load, engine, assume=Outcome.FIRST_SOFTWARE, intervals=False).notes)
+            for cards, load in (
+                (CARDS, PacketRate("p", 1e8, 4000)),
+                (CARDS, OpenRequests("o", Constant(1e8), LogNormal(20_000, 4.0), 50)),
+                ({**CARDS, "node2": card(eswitch__conntrack_table=2000.0)}, PacketRate("p", 1e5, 4000)),
+            )
+        ]
+        for engine in ("analytic", "fast")
+    }
+    assert "the formulas lose as many of the others" in said["analytic"][0]
+    assert "lose as many" not in said["fast"][0]
+    assert "one of the mean 20000 B" in said["analytic"][1]
+    assert "small requests are too quick" in said["fast"][1]
+    assert "by all cards of its path or by none: node2" in said["fast"][2]
+    assert "by all cards" not in said["analytic"][2]

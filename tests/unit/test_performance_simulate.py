@@ -202,7 +202,7 @@ def test_more_jobs_are_drawn_than_begin(load: Load):
 def test_numbers_are_drawn_for_those_who_miss_the_table_too():
     """Three quarters of many connections pass 2 us of one core: hardly more jobs than that carries are drawn."""
     slow = leg([(Share.UPCALL, "a", 2 * US, 1)], 3 * US)
-    one = replace(ONE, tables=(CardTable("a", 10**6, 1, 10**12, 10**10),), software=(slow, BACK), handshake=False)
+    one = replace(ONE, tables=(CardTable("a", 10**6, 1, 10**12, 10**10, 1e12),), software=(slow, BACK), handshake=False)
     load = RequestResponse("r", 50, requests_per_connection=5)
     made = build([one], load, {}, 4e6)
     (source,) = made.sources
@@ -391,8 +391,10 @@ def test_no_run_is_longer_than_a_day_and_a_clock():
     assert default_duration_ps(slow, "fast") == LONGEST_PS
     found, verdicts, cards = article("bluefield-2")
     rare = parse_load("open:rate=0.0001 /s").load
-    (note,) = predict(found, verdicts, cards, rare, engine="fast", intervals=False).notes
+    notes = predict(found, verdicts, cards, rare, engine="fast", intervals=False).notes
+    (note,) = (note for note in notes if "jobs" in note)
     assert "10 jobs" in note
+    assert sum(": a connection is used every 1e+04 s" in one for one in notes) == 2
     assert "--duration" not in note
 
 
@@ -549,6 +551,9 @@ def test_every_path_has_its_weight():
     assert (forward.count(backends[0]), forward.count(backends[1])) == (1, 2)
     with pytest.raises(InvalidInput, match="too far apart"):
         mixed([(1, parts[0]), (100_000, parts[1])])
+    with pytest.raises(InvalidInput, match="too far apart"):
+        mixed([(1e300, parts[0]), (1e-300, parts[1])])
+    assert len(mixed([(1e308, parts[0]), (0.5e308, parts[1])])) > 0
 
 
 def test_no_such_engine():

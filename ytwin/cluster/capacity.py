@@ -25,7 +25,7 @@ MOST_SCALE: Final = 1e15
 """Beyond, nothing is asked for."""
 ALIKE: Final = 0.01
 """Nodes within so much of the fullest are as full."""
-OF_OPENING: Final = ("eswitch.insertion_rate", "eswitch.deletion_rate", "eswitch.ageing")
+OF_OPENING: Final = ("eswitch.insertion_rate", "eswitch.deletion_rate", "eswitch.ageing", "eswitch.teardown")
 """Of TABLES what matters to connections that come and go only."""
 ALIKE_WORK: Final = 1e-9
 """Work that differs by less, relative, is the same but for rounding."""

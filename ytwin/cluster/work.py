@@ -20,6 +20,7 @@ from ytwin.cluster.types import RESOURCES, Cluster, Floats, Integers, Mode, Offe
 from ytwin.core.units import PS_PER_S
 from ytwin.hardware.model import ESwitch
 from ytwin.performance.cost import crowding
+from ytwin.performance.tables import stay_ps
 
 MOST_CELLS: Final = 4_000_000
 """Of a (group of rows, node) table at a time: bounds the memory."""
@@ -130,13 +131,15 @@ class Work:
     alive: Floats
     """[node]: connections for which the node's card keeps rules."""
     new: Floats
+    closed: Floats
+    """[node]: of them, those that end with a FIN."""
 
 
 def work_of(cluster: Cluster, traffic: OnNodes) -> Work:
     """Sums over classes and parts."""
     n, profile = len(cluster.nodes), cluster.profile
     held, software = np.zeros((n, len(RESOURCES))), np.zeros((n, len(RESOURCES)))
-    alive, new = np.zeros(n), np.zeros(n)
+    alive, new, closed = np.zeros((3, n))
     for (number, bulk), slots in traffic.items():
         path = cluster.classes[number]
         for slot, rates in enumerate(slots):
@@ -147,8 +150,9 @@ def work_of(cluster: Cluster, traffic: OnNodes) -> Work:
             kept = path.table[slot][profile]
             alive += rates[Rate.ALIVE] * kept
             new += rates[Rate.NEW] * kept
+            closed += rates[Rate.CLOSE] * kept
     # A gateway's share of a class is a difference of sums: what is left of rounding is not a load.
-    return Work(np.maximum(held, 0.0), np.maximum(software, 0.0), np.maximum(alive, 0.0), np.maximum(new, 0.0))
+    return Work(*(np.maximum(sums, 0.0) for sums in (held, software, alive, new, closed)))
 
 
 @dataclass(frozen=True)
@@ -167,8 +171,8 @@ class Tables:
     crowding: Floats
 
 
-def tables_of(cluster: Cluster, alive: Floats, new: Floats) -> Tables:
-    """State of all nodes' cards with so many connections at a time and so many new ones a second."""
+def tables_of(cluster: Cluster, alive: Floats, new: Floats, closed: Floats) -> Tables:
+    """State of all nodes' cards with so many connections at a time, so many new ones a second, and so many closed by a FIN."""
     n = len(cluster.nodes)
     stay, entries, share, connections, rules, insertion, crowded = np.zeros((7, n))
     share[:], crowded[:] = 1.0, 1.0
@@ -176,13 +180,16 @@ def tables_of(cluster: Cluster, alive: Floats, new: Floats) -> Tables:
     for number, profile in enumerate(cluster.profiles):
         if profile.eswitch is not None:
             here = cluster.profile == number
-            _fill(found, here, profile.eswitch, alive[here], new[here])
+            _fill(found, here, profile.eswitch, alive[here], new[here], closed[here])
     return found
 
 
-def _fill(found: Tables, here: npt.NDArray[np.bool_], chip: ESwitch, alive: Floats, new: Floats) -> None:
+def _fill(
+    found: Tables, here: npt.NDArray[np.bool_], chip: ESwitch, alive: Floats, new: Floats, closed: Floats
+) -> None:
     rules = chip.rules_per_connection.value
-    stay = alive + new * chip.ageing.value / PS_PER_S
+    ended = np.minimum(closed, new)
+    stay = alive + ((new - ended) * stay_ps(chip, 0) + ended * stay_ps(chip, 1)) / PS_PER_S
     places = min(chip.conntrack_table.value, chip.flow_table.value / rules if rules else math.inf)
     rate = min(chip.insertion_rate.value, chip.deletion_rate.value)
     asked = new * rules
@@ -216,7 +223,7 @@ class Busy:
 
 def busy(cluster: Cluster, work: Work, scale: float = 1.0) -> Busy:
     """At `scale` times the traffic: rates, new connections and connections alive alike."""
-    tables = tables_of(cluster, work.alive * scale, work.new * scale)
+    tables = tables_of(cluster, work.alive * scale, work.new * scale, work.closed * scale)
     held = tables.share[:, None]
     shares = scale * (held * work.held + (1 - held) * work.software)
     shares[:, PLACE[Resource.ESWITCH]] *= tables.crowding

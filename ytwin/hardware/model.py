@@ -131,6 +131,8 @@ class ESwitch(Part):
     deletion_rate: Rate
     ageing: Time
     """Idle time after which a connection's rules go."""
+    teardown: Time | None = None
+    """From a connection's FIN until its rules go; None: only ageing takes them out."""
     statistics_lag: Time
 
 

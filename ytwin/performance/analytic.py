@@ -33,7 +33,7 @@ from ytwin.performance.jobs import Job, Load, Loaded, mean_job, payload_bits, sl
 from ytwin.performance.latencies import Waits, latencies, open_waits
 from ytwin.performance.types import Demand, Metric, PathCost, Share
 from ytwin.sim.analytic import closed_many, closed_mva
-from ytwin.sim.distributions import Distribution
+from ytwin.sim.distributions import Constant, Distribution
 from ytwin.sim.workloads import BulkTcp, ConnectRequestResponse, OpenRequests, PacketRate, RequestResponse
 
 EXACT_CLIENTS: Final = 64
@@ -189,7 +189,21 @@ def _packets(case: Case, load: PacketRate) -> Answer:
     if math.isfinite(load.rate_per_s):
         values[Metric.LOSS] = max(0.0, 1 - rate / load.rate_per_s)
     notes = (*loaded.notes(rate), *_withheld(waits, limit))
-    return Answer(values, limit, job.forward, None, job.total, _busy(job.total, rate), notes)
+    return Answer(
+        values, limit, job.forward, None, job.total, _busy(job.total, rate), notes, of_formulas=_lost_alike(job, limit)
+    )
+
+
+def _lost_alike(job: Job, limit: str) -> tuple[str, ...]:
+    """Formulas carry as much of each kind of packets, also of those that do not pass what limits the others."""
+    kinds = [(weight, any(d.name == limit for d in cost.demands)) for weight, cost in job.parts]
+    beside = any(not passes and (max(w.values()) if isinstance(w, Mapping) else w) > 0 for w, passes in kinds)
+    if not limit or not beside:
+        return ()
+    return (
+        f"not all packets pass the {limit}: the formulas lose as many of the others, too; "
+        "--engine fast loses only those that do",
+    )
 
 
 def _open_requests(case: Case, load: OpenRequests) -> Answer:
@@ -207,7 +221,8 @@ def _open_requests(case: Case, load: OpenRequests) -> Answer:
     }
     notes = (*loaded.notes(rate), *_withheld(waits, limit))
     busy, wasted = _busy(job.total, rate), _visited_twice(job, limit)
-    return Answer(values, limit, job.forward, job.reply, job.total, busy, notes, wasted, job.round_trips)
+    told = (*wasted, *_mean_sized(load))
+    return Answer(values, limit, job.forward, job.reply, job.total, busy, notes, told, job.round_trips)
 
 
 def _withheld(waits: Waits | None, limit: str) -> tuple[str, ...]:
@@ -216,6 +231,15 @@ def _withheld(waits: Waits | None, limit: str) -> tuple[str, ...]:
         return ()
     return (
         f"more is offered than {limit} carries, and nothing says how long the queue there gets: no latency is given",
+    )
+
+
+def _mean_sized(load: RequestResponse | ConnectRequestResponse | OpenRequests) -> tuple[str, ...]:
+    if isinstance(load.size_bytes, Constant):
+        return ()
+    return (
+        f"sizes vary, and the formulas take each request as one of the mean {load.size_bytes.mean:.6g} B: their latencies, the "
+        "99th percentile above all, lack that; --engine fast draws sizes",
     )
 
 
@@ -251,7 +275,7 @@ def _closed(case: Case, load: RequestResponse | ConnectRequestResponse) -> Answe
     }
     limit = limit if rate >= SATURATED * most else ""
     busy, notes = _busy(job.total, rate), loaded.notes(rate)
-    return Answer(values, limit, job.forward, job.reply, job.total, busy, notes, round_trips=trips)
+    return Answer(values, limit, job.forward, job.reply, job.total, busy, notes, _mean_sized(load), trips)
 
 
 def _loop(job: Job, clients: int, think: Distribution) -> float:

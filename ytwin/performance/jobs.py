@@ -107,6 +107,11 @@ def per_connection(load: Load) -> float:
     return math.inf if given is None else given
 
 
+def closed_part(case: Case, load: Load) -> float:
+    """Of the connections that end: those that do so with a FIN, which packets of a generator do not."""
+    return 0.0 if isinstance(load, BulkTcp | PacketRate) else case.part(Phase.CLOSE, Direction.FORWARD)
+
+
 def request_part(load: Load, frames: float) -> float:
     """What a packet of the load is of a request and its answer: 0 where there are no requests."""
     return 0.0 if isinstance(load, BulkTcp | PacketRate) else 0.5 / frames
@@ -140,7 +145,7 @@ class Loaded:
         for chassis, part in self.case.connections_on_cards.items():
             chip = self.case.cards[chassis].eswitch
             assert chip is not None
-            found[chassis] = table_state(chip, self.connections * part, new * part)
+            found[chassis] = table_state(chip, self.connections * part, new * part, closed_part(self.case, self.load))
         return found
 
     def _packets(self, direction: Direction, states: Mapping[str, TableState]) -> list[Part]:
@@ -297,12 +302,25 @@ class Loaded:
         for chassis, state in sorted(self.states(jobs_per_s).items()):
             if state.why:
                 found.append(f"{chassis}: {1 - state.share:.1%} of its connections stay in software: {state.why}")
+        found += self._aged(jobs_per_s)
         new = 0.0 if math.isinf(self.jobs_per_connection) else jobs_per_s / self.jobs_per_connection
         entries = self._conntrack_entries()
         for chassis, flows in sorted(self._flows().items()):
             slow, places = self.case.cards[chassis].slow_path, self.connections * entries.get(chassis, 0.0)
             found += [f"{chassis}: {note}" for note in software_notes(slow, places, new, flows)]
         return tuple(found)
+
+    def _aged(self, jobs_per_s: float) -> Iterator[str]:
+        """Cards that forget a connection between two of its packets; what follows from that is not counted."""
+        pause_s = self.connections / jobs_per_s if jobs_per_s > 0 else 0.0
+        for chassis in sorted(self.case.connections_on_cards):
+            chip = self.case.cards[chassis].eswitch
+            if chip is not None and pause_s > chip.ageing.value / PS_PER_S:
+                yield (
+                    f"{chassis}: a connection is used every {pause_s:.3g} s, and its rules go after "
+                    f"{chip.ageing.value / PS_PER_S:.3g} s without a packet: each time it is a first packet, in software, and "
+                    "it holds no place in the tables in between; the numbers here count it as offloaded, if there is a place"
+                )
 
     def _conntrack_entries(self) -> dict[str, float]:
         """Chassis -> entries of the mean connection there: one per zone that it is committed in by its first packet or the

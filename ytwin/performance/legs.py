@@ -9,6 +9,7 @@ from typing import Final
 
 from ytwin.core.units import PS_PER_S
 from ytwin.hardware.model import HardwareProfile
+from ytwin.performance.tables import stay_ps
 from ytwin.performance.types import Demand, PathCost, Share
 from ytwin.sim.distributions import Constant, PerByte, Service
 
@@ -60,6 +61,8 @@ class CardTable:
     insert_ps: int
     ageing_ps: int
     lag_ps: int
+    stay_ps: float
+    """How long rules stay after a connection's last packet, on average: some are closed, others age."""
     part: float = 1.0
     """Of all connections: those that ask for a place in it."""
 
@@ -103,8 +106,8 @@ def leg(cost: PathCost, scv: float, sized: tuple[PathCost, float, PathCost, floa
     return Leg(cost, services, scv)
 
 
-def card_table(chassis: str, profile: HardwareProfile, part: float = 1.0) -> CardTable | None:
-    """`part`: of all connections, those that visit it. None: there is no card."""
+def card_table(chassis: str, profile: HardwareProfile, part: float = 1.0, closed: float = 0.0) -> CardTable | None:
+    """`part`: of all connections, those that visit it; `closed`: of those that end, with a FIN. None: there is no card."""
     card = profile.eswitch
     if card is None:
         return None
@@ -113,4 +116,5 @@ def card_table(chassis: str, profile: HardwareProfile, part: float = 1.0) -> Car
     # In the long run a rule goes out for every one that comes in.
     insert_ps = PS_PER_S * rules / min(card.insertion_rate.value, card.deletion_rate.value)
     ageing_ps, lag_ps = round(card.ageing.value), max(1, round(card.statistics_lag.value))
-    return CardTable(chassis, math.floor(places), max(1, round(insert_ps)), ageing_ps, lag_ps, part)
+    stay = stay_ps(card, closed)
+    return CardTable(chassis, math.floor(places), max(1, round(insert_ps)), ageing_ps, lag_ps, stay, part)

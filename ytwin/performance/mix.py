@@ -22,7 +22,8 @@ def mixed(parts: Sequence[tuple[float, Sequence[Program]]], where: str = "load")
         return tuple(parts[0][1])
     each = [weight / max(1, _paths(programs)) for weight, programs in parts]
     smallest = min(each)
-    for scale in range(1, 101):
+    # Beyond MOST_COPIES of another at any scale; the quotient of two numbers may be infinite, and the least may be 0.
+    for scale in range(1, 101 if smallest * MOST_COPIES >= max(each) > 0 else 1):
         copies = [round(scale * one / smallest) for one in each]
         error = max(abs(n / scale * smallest / one - 1) for n, one in zip(copies, each, strict=True))
         if error <= TOLERANCE and sum(copies) <= MOST_COPIES:

@@ -61,11 +61,16 @@ def queues(cards: Mapping[str, HardwareProfile]) -> dict[str, int]:
     return found
 
 
-class _Builder:
-    """Collects stations and tables while routes become steps."""
+ENDLESS: Final = 2**62
+"""Places in a table that is never full."""
 
-    def __init__(self, places: Mapping[str, int]) -> None:
-        self.places = places
+
+class _Builder:
+    """Collects stations and tables while routes become steps. `ample`: who finds a place in a table was decided before
+    (`_with_room`); connections of a run stay in it, where in the long run others leave."""
+
+    def __init__(self, places: Mapping[str, int], ample: bool) -> None:
+        self.places, self.ample = places, ample
         self.stations = {DELAY: Station(DELAY, None)}
         self.tables: dict[str, Table] = {}
 
@@ -77,7 +82,8 @@ class _Builder:
     def table(self, card: CardTable) -> str:
         """Its name, known from now on."""
         name = f"table of {card.chassis}"
-        table = Table(name, card.connections, card.insert_ps, idle_ps=card.ageing_ps, sweep_ps=card.lag_ps)
+        room = ENDLESS if self.ample else card.connections
+        table = Table(name, room, card.insert_ps, idle_ps=card.ageing_ps, sweep_ps=card.lag_ps)
         self.tables.setdefault(name, table)
         return name
 
@@ -152,7 +158,7 @@ def build(
     formula; a rate without end is driven above it.
     `turn`: whose turn it is to get the clients that cannot be shared out equally.
     """
-    make = _Builder(places)
+    make = _Builder(places, changing(load))
     total = sum(route.weight for route in routes)
     if not routes or total <= 0:
         raise bad(
@@ -201,8 +207,9 @@ def build(
 def _with_room(routes: Sequence[Route], load: Load, connections_per_s: float) -> list[Route]:
     """Routes, parted where a card's table has no room for all connections: the others stay in software for good.
 
-    There are those alive and those not yet aged (Little 1961); a run is far shorter than it takes to fill a table. Clients that
-    open one connection after another get a place with some of them and none with others, so every client meets the mixture;
+    There are those alive and those whose rules did not go yet (Little 1961); a run is far shorter than it takes to fill a
+    table. Clients that open one connection after another get a place with some of them and none with others, so every client
+    meets the mixture;
     as sources of their own, those in the table would ask more often than their part.
     """
     one_after_another = isinstance(load, RequestResponse | ConnectRequestResponse) and changing(load)
@@ -210,7 +217,7 @@ def _with_room(routes: Sequence[Route], load: Load, connections_per_s: float) ->
     held: dict[str, float] = {}
     for route in routes:
         for table in route.tables:
-            count = connections(load) + connections_per_s * table.ageing_ps / PS_PER_S
+            count = connections(load) + connections_per_s * table.stay_ps / PS_PER_S
             held[table.chassis] = held.get(table.chassis, 0.0) + count * route.weight / total
     found = []
     for route in routes:

@@ -28,6 +28,7 @@ TABLES: Final = (
     "eswitch.insertion_rate",
     "eswitch.deletion_rate",
     "eswitch.ageing",
+    "eswitch.teardown",
 )
 
 

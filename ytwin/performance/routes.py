@@ -13,6 +13,7 @@ from ytwin.performance.choice import Case
 from ytwin.performance.cost import SMALLEST_FRAME_BYTES
 from ytwin.performance.jobs import (
     behind,
+    closed_part,
     connections,
     frame_bytes,
     inner_mtu_bytes,
@@ -106,7 +107,9 @@ def routes_of(case: Case, load: Load, analytic: Prediction) -> tuple[Route, ...]
     for chassis, part in seen.items():
         chip = case.cards[chassis].eswitch
         if chip is not None:
-            entries[chassis] = table_state(chip, connections(load) * part, opened * part).entries
+            entries[chassis] = table_state(
+                chip, connections(load) * part, opened * part, closed_part(case, load)
+            ).entries
     found = []
     for one, weight in case.paths:
         path = _Path(one, load, entries)
@@ -118,7 +121,7 @@ def routes_of(case: Case, load: Load, analytic: Prediction) -> tuple[Route, ...]
         tables = tuple(
             table
             for chassis in sorted(visited & one.offloading())
-            if (table := card_table(chassis, one.cards[chassis], seen[chassis])) is not None
+            if (table := card_table(chassis, one.cards[chassis], seen[chassis], closed_part(case, load))) is not None
         )
         found.append(
             Route(

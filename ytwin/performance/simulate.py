@@ -8,7 +8,7 @@ comes out within the measured time, so a path driven above its limit gives the l
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -20,7 +20,7 @@ from scipy.special import ndtri
 from ytwin.core.units import PS_PER_S, bad, require
 from ytwin.performance.analytic import answer
 from ytwin.performance.choice import Case
-from ytwin.performance.jobs import Loaded
+from ytwin.performance.jobs import Loaded, frame_bytes
 from ytwin.performance.latencies import order_ends
 from ytwin.performance.legs import Route
 from ytwin.performance.lengths import (
@@ -318,7 +318,7 @@ def simulate(
         routes_of(case, load, analytic),
         load,
         queues(case.cards),
-        replace(analytic, notes=_said_by_formulas(case, load, analytic)),
+        replace(analytic, notes=(*_said_by_formulas(case, load, analytic), *_simplified(case, load, analytic))),
         engine=engine,
         seed=seed,
         duration_ps=duration_ps,
@@ -327,6 +327,24 @@ def simulate(
         connections_per_s=opened_per_s(load, analytic),
         limit_per_s=limit_per_s,
     )
+
+
+def _simplified(case: Case, load: Load, analytic: Prediction) -> Iterator[str]:
+    """Where an engine's model is coarser than the formulas'."""
+    shares = {chassis: state.share for chassis, state in Loaded.of(case, load).states(analytic.jobs_per_s).items()}
+    if shares and max(shares.values()) > 1.01 * min(shares.values()):
+        fewest, most = min(shares, key=shares.__getitem__), max(shares, key=shares.__getitem__)
+        yield (
+            f"the engine takes a connection as held by all cards of its path or by none: {most} forwards more in software than "
+            f"its own tables ask for, with what {fewest} has no place for"
+        )
+    if isinstance(load, BulkTcp | PacketRate) or isinstance(load.size_bytes, Constant):
+        return
+    if frame_bytes(case, load)[1] > 1:
+        yield (
+            "sizes vary around several frames: the engine takes all work in proportion to a request's size, and the time that is "
+            "no work from one of the mean size, so that small requests are too quick (the median, above all)"
+        )
 
 
 def _said_by_formulas(case: Case, load: Load, analytic: Prediction) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ class TableState:
     """Of one card, in the long run."""
 
     connections: float
-    """Alive, or not yet aged."""
+    """Alive, or not yet aged or swept."""
     entries: float
     """Rules in the tables."""
     share: float
@@ -24,16 +24,24 @@ class TableState:
     """What keeps the others out, "" if nothing does."""
 
 
-def table_state(chip: ESwitch, connections: float, new_per_s: float) -> TableState:
+def stay_ps(chip: ESwitch, closed: float) -> float:
+    """How long a connection's rules stay after its last packet, where this part of the connections ends with a FIN."""
+    if chip.teardown is None:
+        return chip.ageing.value
+    return (1 - closed) * chip.ageing.value + closed * min(chip.teardown.value, chip.ageing.value)
+
+
+def table_state(chip: ESwitch, connections: float, new_per_s: float, closed: float = 0.0) -> TableState:
     """State of the tables with so many connections alive at a time and so many new ones per second.
 
-    A connection stays until it was idle for the ageing time (Little 1961; `sim.analytic.table_entries`). Who finds the
+    A connection stays until it was idle for the ageing time, or was closed by a FIN, as this part of them is, which the card
+    sweeps away (Little 1961; `sim.analytic.table_entries`). Who finds the
     table full stays in software: table size / connections have a place, if none is preferred. Who comes faster than
     rules can be put in, or taken out, does so too: of rate * rules per connection that many can be done per second.
     """
-    ageing_s = chip.ageing.value / PS_PER_S
+    stay_s = stay_ps(chip, closed) / PS_PER_S
     lifetime_s = connections / new_per_s if new_per_s > 0 else 0.0
-    alive = table_entries(new_per_s, lifetime_s, ageing_s) if new_per_s > 0 else connections
+    alive = table_entries(new_per_s, lifetime_s, stay_s) if new_per_s > 0 else connections
     rules = chip.rules_per_connection.value
     places = min(chip.conntrack_table.value, chip.flow_table.value / rules if rules else math.inf)
     asked = new_per_s * rules
