@@ -42,8 +42,10 @@ def outcome(seed: int, index: int) -> Outcome:
         text = document(seed, index)
         with _clock():
             snapshot = decode({"mutated.yaml": text})
-            again = decode({"again.yaml": dump(snapshot.objects.values())})
-        if again.objects != snapshot.objects:
+            written = dump(snapshot.objects.values())
+            again = decode({"again.yaml": written})
+        # A NaN in a field that is only kept equals nothing, itself included; as text it is what it was.
+        if again.objects != snapshot.objects and dump(again.objects.values()) != written:
             return Outcome(index, "traceback", "what was dumped reads as something else")
     except InvalidInput as error:
         for problem in error.problems:

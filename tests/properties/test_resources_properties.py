@@ -124,3 +124,7 @@ def test_a_mutation_replays_by_seed_and_index() -> None:
 def test_texts_that_pyyaml_cannot_load_are_mutated_all_the_same(text: str) -> None:
     for index in range(20):
         assert isinstance(change_tree(random.Random(index), text), str)
+
+
+def test_a_nan_that_is_only_kept_is_no_difference() -> None:
+    assert outcome(1795463113, 781).verdict == "valid"
