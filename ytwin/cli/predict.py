@@ -16,6 +16,7 @@ from ytwin.cli.clients import find_client, find_served
 from ytwin.cli.commands import DownOption, Json, Paths, SouthboundOption, app, build_twin
 from ytwin.cli.files import SUFFIXES, read_files
 from ytwin.core.errors import YtwinError
+from ytwin.logical.addresses import endpoint
 from ytwin.trace.types import Host
 
 if TYPE_CHECKING:  # `--help` stays quick
@@ -176,7 +177,6 @@ class _Asked:
     def _traced(self, text: str) -> _Way:
         from ytwin.datapath import limited, limits_of, programs  # noqa: PLC0415
         from ytwin.datapath.program import Phase  # noqa: PLC0415
-        from ytwin.logical.addresses import endpoint  # noqa: PLC0415
         from ytwin.verify.offload import unanswered  # noqa: PLC0415
 
         to = find_served(self.twin, self.host, text, self.protocol, self.ipv6)

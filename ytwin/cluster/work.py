@@ -8,7 +8,6 @@ pair of nodes is looked at.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,7 +19,7 @@ from ytwin.cluster.types import RESOURCES, Cluster, Floats, Integers, Mode, Offe
 from ytwin.core.units import PS_PER_S
 from ytwin.hardware.model import ESwitch
 from ytwin.performance.cost import crowding
-from ytwin.performance.tables import stay_ps
+from ytwin.performance.tables import places, stay_ps
 
 MOST_CELLS: Final = 4_000_000
 """Of a (group of rows, node) table at a time: bounds the memory."""
@@ -190,10 +189,9 @@ def _fill(
     rules = chip.rules_per_connection.value
     ended = np.minimum(closed, new)
     stay = alive + ((new - ended) * stay_ps(chip, 0) + ended * stay_ps(chip, 1)) / PS_PER_S
-    places = min(chip.conntrack_table.value, chip.flow_table.value / rules if rules else math.inf)
     rate = min(chip.insertion_rate.value, chip.deletion_rate.value)
     asked = new * rules
-    share = np.minimum(1.0, _ratio(places, stay))
+    share = np.minimum(1.0, _ratio(places(chip), stay))
     share = np.minimum(share, _ratio(rate, asked))
     found.alive[here], found.share[here] = stay, share
     found.entries[here] = share * stay * rules

@@ -141,11 +141,12 @@ class Loaded:
 
     def states(self, jobs_per_s: float) -> dict[str, TableState]:
         new = 0.0 if math.isinf(self.jobs_per_connection) else jobs_per_s / self.jobs_per_connection
+        closed = closed_part(self.case, self.load)
         found = {}
         for chassis, part in self.case.connections_on_cards.items():
             chip = self.case.cards[chassis].eswitch
             assert chip is not None
-            found[chassis] = table_state(chip, self.connections * part, new * part, closed_part(self.case, self.load))
+            found[chassis] = table_state(chip, self.connections * part, new * part, closed)
         return found
 
     def _packets(self, direction: Direction, states: Mapping[str, TableState]) -> list[Part]:

@@ -9,7 +9,7 @@ from typing import Final
 
 from ytwin.core.units import PS_PER_S
 from ytwin.hardware.model import HardwareProfile
-from ytwin.performance.tables import stay_ps
+from ytwin.performance.tables import places, stay_ps
 from ytwin.performance.types import Demand, PathCost, Share
 from ytwin.sim.distributions import Constant, PerByte, Service
 
@@ -112,9 +112,8 @@ def card_table(chassis: str, profile: HardwareProfile, part: float = 1.0, closed
     if card is None:
         return None
     rules = card.rules_per_connection.value
-    places = min(card.conntrack_table.value, card.flow_table.value / rules if rules else math.inf)
     # In the long run a rule goes out for every one that comes in.
     insert_ps = PS_PER_S * rules / min(card.insertion_rate.value, card.deletion_rate.value)
     ageing_ps, lag_ps = round(card.ageing.value), max(1, round(card.statistics_lag.value))
     stay = stay_ps(card, closed)
-    return CardTable(chassis, math.floor(places), max(1, round(insert_ps)), ageing_ps, lag_ps, stay, part)
+    return CardTable(chassis, math.floor(places(card)), max(1, round(insert_ps)), ageing_ps, lag_ps, stay, part)

@@ -209,8 +209,7 @@ def _with_room(routes: Sequence[Route], load: Load, connections_per_s: float) ->
 
     There are those alive and those whose rules did not go yet (Little 1961); a run is far shorter than it takes to fill a
     table. Clients that open one connection after another get a place with some of them and none with others, so every client
-    meets the mixture;
-    as sources of their own, those in the table would ask more often than their part.
+    meets the mixture; as sources of their own, those in the table would ask more often than their part.
     """
     one_after_another = isinstance(load, RequestResponse | ConnectRequestResponse) and changing(load)
     total = sum(route.weight for route in routes)

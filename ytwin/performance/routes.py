@@ -102,14 +102,12 @@ class _Path:
 
 def routes_of(case: Case, load: Load, analytic: Prediction) -> tuple[Route, ...]:
     """Every path with its share of the load; those of a Service's backends are equal, as OVN's hash gives them."""
-    opened = opened_per_s(load, analytic)
+    opened, closed = opened_per_s(load, analytic), closed_part(case, load)
     entries, seen = {}, case.connections_on_cards
     for chassis, part in seen.items():
         chip = case.cards[chassis].eswitch
         if chip is not None:
-            entries[chassis] = table_state(
-                chip, connections(load) * part, opened * part, closed_part(case, load)
-            ).entries
+            entries[chassis] = table_state(chip, connections(load) * part, opened * part, closed).entries
     found = []
     for one, weight in case.paths:
         path = _Path(one, load, entries)
@@ -121,7 +119,7 @@ def routes_of(case: Case, load: Load, analytic: Prediction) -> tuple[Route, ...]
         tables = tuple(
             table
             for chassis in sorted(visited & one.offloading())
-            if (table := card_table(chassis, one.cards[chassis], seen[chassis], closed_part(case, load))) is not None
+            if (table := card_table(chassis, one.cards[chassis], seen[chassis], closed)) is not None
         )
         found.append(
             Route(

@@ -24,6 +24,12 @@ class TableState:
     """What keeps the others out, "" if nothing does."""
 
 
+def places(chip: ESwitch) -> float:
+    """Connections that its tables have room for."""
+    rules = chip.rules_per_connection.value
+    return min(chip.conntrack_table.value, chip.flow_table.value / rules if rules else math.inf)
+
+
 def stay_ps(chip: ESwitch, closed: float) -> float:
     """How long a connection's rules stay after its last packet, where this part of the connections ends with a FIN."""
     if chip.teardown is None:
@@ -43,11 +49,11 @@ def table_state(chip: ESwitch, connections: float, new_per_s: float, closed: flo
     lifetime_s = connections / new_per_s if new_per_s > 0 else 0.0
     alive = table_entries(new_per_s, lifetime_s, stay_s) if new_per_s > 0 else connections
     rules = chip.rules_per_connection.value
-    places = min(chip.conntrack_table.value, chip.flow_table.value / rules if rules else math.inf)
+    room = places(chip)
     asked = new_per_s * rules
     bounds = [(1.0, "")]
-    if alive > places:
-        bounds.append((places / alive, f"{alive:.0f} connections for {places:.0f} places in its tables"))
+    if alive > room:
+        bounds.append((room / alive, f"{alive:.0f} connections for {room:.0f} places in its tables"))
     for rate, what in ((chip.insertion_rate.value, "put in"), (chip.deletion_rate.value, "taken out")):
         if asked > rate:
             bounds.append((rate / asked, f"{asked:.0f} rules/s to be {what}, {rate:.0f} can be"))

@@ -38,6 +38,12 @@ class Amount:
     def __str__(self) -> str:
         return str(written(self.value, self.dimension))
 
+    def measures(self, dimension: str) -> bool:
+        """Whether it is of this dimension ("": a plain number), by its unit or since it needs none."""
+        if self.dimension:
+            return self.dimension == (dimension or "count")
+        return dimension in UNITLESS or not self.value
+
 
 def amount(value: object) -> Amount | None:
     """A number, or a text such as `1.5 kpps`; None if it is neither (the name of a card, true)."""
@@ -176,9 +182,9 @@ class Condition:
         metric = named(self.metric, tuple(metrics))
         dimension, unit = unit_of(metric)
         value = metrics[metric] * (UNITS[dimension][unit] if dimension else 1.0)
-        if not self.bound.dimension and self.bound.value and dimension not in UNITLESS:
-            raise ValueError(f"{self.text!r}: {self.bound.value:g} has no unit, and {metric} is a {dimension}")
-        if self.bound.dimension and self.bound.dimension != (dimension or "count"):
+        if not self.bound.measures(dimension):
+            if not self.bound.dimension:
+                raise ValueError(f"{self.text!r}: {self.bound.value:g} has no unit, and {metric} is a {dimension}")
             raise ValueError(
                 f"{self.text!r}: {metric} is a {dimension or 'plain number'}, not a {self.bound.dimension}"
             )

@@ -43,7 +43,7 @@ from ytwin.resources.model import Metadata, NetworkCard, NetworkCardSpec, Node, 
 from ytwin.resources.snapshot import Snapshot
 from ytwin.sim.streams import Streams
 from ytwin.sim.workloads import PacketRate
-from ytwin.study.amounts import UNITLESS, Amount, amount
+from ytwin.study.amounts import amount
 from ytwin.study.balance import KEYS, balance
 from ytwin.study.designs import variants
 from ytwin.study.goals import Uncertain
@@ -269,7 +269,7 @@ def _with_numbers(cards: Mapping[str, HardwareProfile], settings: Settings) -> d
             if said.number not in known and any(said.number in numbers(found[other]) for other in fitting):
                 continue  # a plain NIC has no eSwitch
             value = amount(said.value)
-            if said.number in known and not _measures(value, known[said.number].dimension):
+            if said.number in known and (value is None or not value.measures(known[said.number].dimension)):
                 dimension = known[said.number].dimension
                 raise wrong(
                     said.path, f"{said.value!r} is no {dimension}", f"write it like {known[said.number].text!r}"
@@ -278,13 +278,6 @@ def _with_numbers(cards: Mapping[str, HardwareProfile], settings: Settings) -> d
             source = "the study sets it"
             found[chassis] = with_values(found[chassis], {said.number: base}, kind=Kind.ASSUMED, source=source)
     return found
-
-
-def _measures(value: Amount | None, dimension: str) -> bool:
-    """Whether a value is one of this dimension, by its unit or since it needs none."""
-    if value is None or value.dimension:
-        return value is not None and value.dimension == dimension
-    return dimension in UNITLESS or not value.value
 
 
 def drawn(cards: Mapping[str, HardwareProfile], chance: int) -> dict[str, HardwareProfile]:
